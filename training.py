@@ -1,0 +1,116 @@
+"""The one training loop of all parts, the accuracy, and the device.
+
+Nothing in a training step waits for the device: losses and accuracies stay tensors there, and the
+caller turns whole curves into numbers at the end.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+RECORD_EVERY = 10  # "for every 10 steps" (sections 3.1, 4.1, 5.1)
+CONV_CHUNK = 100  # images whose feature maps stay in a CPU core's cache; over 250 they do not
+
+
+def select_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device called `name`: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    "auto" is CUDA where there is one, else the CPU. Processes on one machine take its GPUs in
+    turn: "auto" and "cuda" mean GPU `local_rank` modulo their number. Raises ValueError for a
+    device that this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = int(name[5:]) if ":" in name else local_rank % max(count, 1)
+        if index >= count:
+            raise ValueError(f"{name}: PyTorch sees {count} CUDA devices here; try --device auto")
+        # single precision means single precision on a GPU too, and the same result every time
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        return torch.device("cuda", index)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("mps: PyTorch sees no Apple GPU here; try --device auto")
+    return torch.device(name)
+
+
+class Examples(NamedTuple):
+    """Images (N, 1, 32, 32) float32 and their labels (N,) int64 on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the training curves; the gradients of `step` are still in the model."""
+
+    step: int  # counted from 1, over all epochs
+    loss: Tensor  # (), mean training loss of the batches since the last point
+    accuracy: Tensor  # (), share of the images of those batches classified correctly, percent
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    examples: Examples,
+    epochs: range,
+    batch_size: int,
+    generator: torch.Generator,
+    record_every: int = RECORD_EVERY,
+) -> Iterator[Point]:
+    """Train epoch after epoch and yield a `Point` at every `record_every`th step.
+
+    `examples` lie on the model's device. Each epoch draws a new order of all of them from
+    `generator` (on the CPU); its last batch may be smaller. `epochs` is a range,
+    so that a training can go on where another stopped: `range(6, 30)` counts its steps from there.
+
+    Loss and accuracy of a point come from the forward passes that computed the gradients. The
+    networks have no dropout or batch norm, so this equals `eval()` mode on the same batches.
+    """
+    images, labels = examples
+    steps_per_epoch = -(-len(images) // batch_size)
+    step = epochs.start * steps_per_epoch
+    losses, hits = [], []
+    for _ in epochs:
+        order = torch.randperm(len(images), generator=generator).to(images.device)
+        for batch in order.split(batch_size):
+            batch_labels = labels[batch]
+            logits = model(images[batch])
+            loss = cross_entropy(logits, batch_labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+            step += 1
+            losses.append(loss.detach())
+            hits.append(logits.detach().argmax(1) == batch_labels)
+            if step % record_every == 0:
+                percent = 100.0 * torch.cat(hits).float().mean()
+                yield Point(step, torch.stack(losses).mean(), percent)
+                losses, hits = [], []
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, examples: Examples) -> Tensor:
+    """The share of `examples` that the model classifies correctly, percent, in eval mode.
+
+    Returns a () tensor on their device. On a CPU a convolutional network is fed chunks that stay
+    in the cache.
+    """
+    images, labels = examples
+    convolutional = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
+    chunk = CONV_CHUNK if convolutional and images.device.type == "cpu" else len(images)
+    was_training = model.training
+    model.eval()
+    hits = [
+        model(some_images).argmax(1) == some_labels
+        for some_images, some_labels in zip(images.split(chunk), labels.split(chunk), strict=True)
+    ]
+    model.train(was_training)
+    return 100.0 * torch.cat(hits).float().mean()

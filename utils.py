@@ -1,0 +1,291 @@
+"""The course's plotting helpers, written anew: same names, arguments and defaults.
+
+This file imports nothing else of the package, and the course's own utils.py can take its place.
+All helpers save SAVE_DIR/FILENAME.png, create the folder, and close the figure. A window opens only
+if there is a display. Curves have a point every 10 steps, accuracies are percent; where a curve is
+as long as the assignment's full training, the axis above the figure counts epochs. Colours are
+those of Okabe and Ito (https://jfly.uni-koeln.de/color/); line styles and markers differ as well.
+"""
+
+import math
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
+LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), "--", "-."]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+STEPS_PER_POINT = 10
+EPOCHS = {1350: 15, 1500: 15, 1800: 20}  # of parts 3, 4 and 5, by the number of points of a curve
+STYLE = {
+    "font.size": 11,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 12,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+}
+
+
+def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> None:
+    """Show the maps of a convolution: a row for each image, a column for each kernel.
+
+    out: (N, O, H, W) array or tensor; the first `nmax` of its N * O maps are shown, on one scale.
+    """
+    maps = np.asarray(out)
+    if maps.ndim != 4:
+        raise ValueError(f"out has shape {maps.shape}, not (images, kernels, height, width)")
+    columns = maps.shape[1]
+    maps = maps.reshape(-1, *maps.shape[2:])[:nmax]
+    rows = math.ceil(len(maps) / columns)
+    with plt.rc_context(STYLE):
+        figure, axes = _image_grid(rows, columns, maps)
+        for column in range(columns):
+            axes[0, column].set_title(f"kernel {column + 1}")
+        for row in range(rows):
+            axes[row, 0].set_ylabel(f"image {row + 1}")
+        _save(figure, save_dir, filename)
+
+
+def part3Plots(
+    results: Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
+) -> None:
+    """Compare trainings in four panels: loss, accuracies, test and validation against training.
+
+    results: dictionaries with 'name', 'loss_curve', 'train_acc_curve', 'val_acc_curve' (sequences
+    of floats) and 'test_acc' (float).
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 2, figsize=(10, 8))
+        (loss_axes, acc_axes), (test_axes, val_axes) = axes
+        for k, result in enumerate(results):
+            train_acc, val_acc = result["train_acc_curve"], result["val_acc_curve"]
+            _plot_curve(loss_axes, result["loss_curve"], k)
+            _plot_curve(acc_axes, train_acc, k, markerfacecolor="white", linewidth=1)
+            _plot_curve(acc_axes, val_acc, k)
+            _plot_against(val_axes, train_acc, val_acc, k)
+            if len(train_acc):
+                point = _smooth(train_acc)[-1], result["test_acc"]
+                test_axes.plot(*point, **_look(k, linestyle="none", markersize=8))
+        loss_axes.set(title="training loss", ylabel="cross-entropy")
+        acc_axes.set(title="training and validation accuracy", ylabel="accuracy (%)")
+        meaning = [("white", 1, "training"), (None, 2, "validation")]
+        acc_axes.legend(
+            handles=[
+                Line2D([], [], color="gray", marker="o", markerfacecolor=face or "gray",
+                       linewidth=width, label=text)
+                for face, width, text in meaning
+            ],
+            loc="lower right",
+        )  # fmt: skip
+        test_axes.set(title="test against training accuracy", ylabel="test accuracy (%)")
+        val_axes.set(title="validation against training accuracy", ylabel="validation (%)")
+        for panel in (test_axes, val_axes):
+            panel.set_xlabel("training accuracy at the end (%)" if panel is test_axes
+                             else "training accuracy (%)")  # fmt: skip
+            panel.axline((50, 50), slope=1, color="gray", linewidth=0.8, zorder=0)
+            panel.autoscale_view()
+        for panel in (loss_axes, acc_axes):
+            _label_steps(panel, [result["loss_curve"] for result in results])
+        _name_trainings(figure, results)
+        _finish(figure, save_dir, filename, show_plot)
+
+
+def part4Plots(
+    results: Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
+) -> None:
+    """Compare ReLU (solid) with sigmoid (dotted): training losses and gradient magnitudes.
+
+    results: dictionaries with 'name', 'relu_loss_curve', 'sigmoid_loss_curve', 'relu_grad_curve'
+    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a log scale.
+    """
+    with plt.rc_context(STYLE):
+        figure, (loss_axes, grad_axes) = plt.subplots(1, 2, figsize=(10, 5))
+        for k, result in enumerate(results):
+            for activation, style in (("relu", "-"), ("sigmoid", (0, (1, 1.2)))):
+                _plot_curve(loss_axes, result[f"{activation}_loss_curve"], k, linestyle=style)
+                _plot_curve(grad_axes, result[f"{activation}_grad_curve"], k, linestyle=style)
+        loss_axes.set(title="training loss", ylabel="cross-entropy")
+        grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|", yscale="log")
+        loss_axes.legend(
+            handles=[
+                Line2D([], [], color="gray", linestyle="-", label="ReLU"),
+                Line2D([], [], color="gray", linestyle=(0, (1, 1.2)), label="sigmoid"),
+            ]
+        )
+        for panel in (loss_axes, grad_axes):
+            _label_steps(panel, [result["relu_loss_curve"] for result in results])
+        _name_trainings(figure, results, linestyle="-")
+        _finish(figure, save_dir, filename, show_plot)
+
+
+def part5Plots(
+    result: dict | Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
+) -> None:
+    """Compare the learning rates 0.1, 0.01 and 0.001: training losses, validation accuracies.
+
+    result: a dictionary, or a sequence of one, with 'name' and, for each suffix in '1', '01' and
+    '001', 'loss_curve_<suffix>' and 'val_acc_curve_<suffix>' (sequences of floats).
+    """
+    if isinstance(result, list | tuple):
+        (result,) = result
+    with plt.rc_context(STYLE):
+        figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 5))
+        names = []
+        for k, suffix in enumerate(("1", "01", "001")):
+            _plot_curve(loss_axes, result[f"loss_curve_{suffix}"], k)
+            _plot_curve(acc_axes, result[f"val_acc_curve_{suffix}"], k)
+            names.append({"name": f"learning rate 0.{suffix}"})
+        loss_axes.set(title=f"training loss of {result['name']}", ylabel="cross-entropy")
+        acc_axes.set(title=f"validation accuracy of {result['name']}", ylabel="accuracy (%)")
+        for panel in (loss_axes, acc_axes):
+            _label_steps(panel, [result["loss_curve_1"]])
+        _name_trainings(figure, names)
+        _finish(figure, save_dir, filename, show_plot)
+
+
+def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
+    """Show the weights of a first layer as a grid of images on one gray scale.
+
+    weights: (units, 1024), each row shown as 32x32, or (kernels, 1, h, w).
+    """
+    weights = np.asarray(weights)
+    if weights.ndim == 2 and weights.shape[1] == 32 * 32:
+        images = weights.reshape(-1, 32, 32)
+    elif weights.ndim == 4 and weights.shape[1] == 1:
+        images = weights[:, 0]
+    else:
+        raise ValueError(f"weights have shape {weights.shape}, not (units, 1024) or (n, 1, h, w)")
+    columns = 8 if len(images) > 4 else len(images)
+    with plt.rc_context(STYLE):
+        figure, axes = _image_grid(math.ceil(len(images) / columns), columns, images, limit=True)
+        figure.colorbar(axes[0, 0].images[0], ax=axes, label="weight", shrink=0.9)
+        _save(figure, save_dir, filename)
+
+
+def visualizeDataset(
+    images, labels, save_dir: str, filename: str = "dataset", num_samples_per_class: int = 8
+) -> None:
+    """Show the first samples of each class, a row for each.
+
+    images: (N, 32, 32), (N, 1, 32, 32) or (N, 1024) of any range; labels: (N,) integers.
+    """
+    images, labels = np.asarray(images).reshape(-1, 32, 32), np.asarray(labels)
+    classes = np.unique(labels)
+    blank = np.full((32, 32), np.nan)  # where a class has fewer samples
+    samples = [[*images[labels == c][:num_samples_per_class]] for c in classes]
+    tiles = [tile for row in samples for tile in row + [blank] * (num_samples_per_class - len(row))]
+    with plt.rc_context(STYLE):
+        figure, axes = _image_grid(len(classes), num_samples_per_class, tiles)
+        for row, label in enumerate(classes):
+            axes[row, 0].set_ylabel(str(label), rotation=0, ha="right", va="center")
+        _save(figure, save_dir, filename)
+
+
+def _look(k: int, **changes) -> dict:
+    """How the kth training looks in every panel."""
+    look = {
+        "color": COLORS[k % len(COLORS)],
+        "linestyle": LINE_STYLES[k % len(LINE_STYLES)],
+        "marker": MARKERS[k % len(MARKERS)],
+        "markersize": 5,
+        "linewidth": 2,
+    }
+    return look | changes
+
+
+def _smooth(curve: Sequence[float]) -> np.ndarray:
+    """The mean of the finite values around each point, over a thirtieth of the curve."""
+    values = np.asarray(curve, dtype=np.float64)
+    finite = np.isfinite(values)
+    window = np.ones(min(len(values), 2 * (len(values) // 60) + 1))
+    sums = np.convolve(np.where(finite, values, 0), window, mode="same")
+    counts = np.convolve(finite, window, mode="same")
+    return np.where(finite, sums / np.maximum(counts, 1), np.nan)
+
+
+def _plot_curve(axes: Axes, curve: Sequence[float], k: int, **changes) -> None:
+    """The raw curve pale, the smoothed one strong."""
+    if not len(curve):
+        return
+    look = _look(k, **changes)
+    steps = STEPS_PER_POINT * np.arange(1, len(curve) + 1)
+    raw = np.where(np.isfinite(curve), curve, np.nan)
+    axes.plot(steps, raw, color=look["color"], linewidth=0.5, alpha=0.25, zorder=1)
+    every = max(1, len(curve) // 8)
+    axes.plot(steps, _smooth(curve), markevery=(k * every // 8, every), **look)
+
+
+def _plot_against(axes: Axes, x: Sequence[float], y: Sequence[float], k: int) -> None:
+    """One smoothed curve against another."""
+    if len(x):
+        axes.plot(_smooth(x), _smooth(y), markevery=max(1, len(x) // 8), **_look(k))
+
+
+def _label_steps(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
+    """Steps below, and above the epochs of a full training."""
+    axes.set_xlabel("step")
+    lengths = {len(curve) for curve in curves}
+    if len(lengths) == 1 and (length := lengths.pop()) in EPOCHS:
+        steps_per_epoch = STEPS_PER_POINT * length / EPOCHS[length]
+        above = axes.secondary_xaxis(
+            "top", (lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
+        )
+        above.set_xlabel("epoch")
+
+
+def _name_trainings(figure: Figure, results: Sequence[dict], **changes) -> None:
+    handles = [
+        Line2D([], [], label=result["name"], **_look(k, **changes))
+        for k, result in enumerate(results)
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)),
+                      handlelength=4)  # fmt: skip
+
+
+def _image_grid(rows: int, columns: int, images, limit: bool = False) -> tuple[Figure, np.ndarray]:
+    """Gray images in a grid on one scale, which with `limit` is symmetric around zero."""
+    finite = np.concatenate([np.ravel(image)[np.isfinite(np.ravel(image))] for image in images])
+    low, high = (finite.min(), finite.max()) if len(finite) else (0, 1)
+    if limit:
+        high = max(abs(low), abs(high))
+        low = -high
+    figure, axes = plt.subplots(rows, columns, figsize=(columns, rows), squeeze=False)
+    for panel in axes.ravel():
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    for panel, image in zip(axes.ravel(), images, strict=False):
+        panel.imshow(image, cmap="gray", vmin=low, vmax=high)
+    return figure, axes
+
+
+def _finish(figure: Figure, save_dir: str, filename: str, show_plot: bool) -> None:
+    if show_plot and figure.canvas.required_interactive_framework:
+        plt.show()
+    _save(figure, save_dir, filename)
+
+
+def _save(figure: Figure, save_dir: str, filename: str) -> None:
+    """Write the picture beside its place and rename it, so that it is whole or not there."""
+    folder = Path(save_dir or ".")
+    if not filename or Path(filename).name != filename:
+        raise ValueError(f"filename {filename!r} is not the name of a file in save_dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{filename}.png.{socket.gethostname()}.{os.getpid()}.tmp"
+    try:
+        figure.savefig(temporary, format="png")
+        os.replace(temporary, folder / f"{filename}.png")
+    finally:
+        temporary.unlink(missing_ok=True)
+        plt.close(figure)
