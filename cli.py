@@ -11,13 +11,18 @@ from pathlib import Path
 import torch
 
 from files import UserError
+from records import StillTraining
 from training import select_device
 
 BATCH_SIZE = 50  # "use batch size of 50 samples"
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser that shows a script's docstring and whose errors are one line."""
+
+    def __init__(self, docstring: str):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=docstring, formatter_class=formatter, allow_abbrev=False)
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
@@ -38,7 +43,7 @@ def seed(text: str) -> int:
 
 
 def training_parser(
-    description: str,
+    docstring: str,
     *,
     runs: tuple[int, int],
     epochs: tuple[int, int],
@@ -48,7 +53,7 @@ def training_parser(
 
     `runs` and `epochs` are the defaults of the full and of the quick protocol.
     """
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(docstring)
     parser.set_defaults(full_and_quick={"runs": runs, "epochs": epochs})
     add = parser.add_argument
     add("--arch", choices=architectures, help="one architecture instead of the assignment's choice")
@@ -134,11 +139,7 @@ def parse_training_options(
         options.device = select_device(options.device, local_rank)
     except ValueError as error:
         parser.error(f"argument --device: {error}")
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=options.out).close()
-    except OSError as error:
-        parser.error(f"argument --out: {options.out} cannot be written to ({error.strerror})")
+    check_writable(parser, options.out)
     # Threads of two processes on the same core slow each other down many times. torchrun sets
     # OMP_NUM_THREADS to 1, which would leave cores idle.
     if options.threads is None and local_world_size > 1:
@@ -148,11 +149,20 @@ def parse_training_options(
     return options
 
 
-def default_out(dataset: str, quick: bool) -> Path:
+def default_out(dataset: str, quick: bool = False) -> Path:
     """A folder for each kind of results, so that nothing small passes for the real thing."""
-    if dataset == "synthetic":
-        return Path("results") / ("synthetic" if quick else "synthetic-full")
-    return Path("results") / "quick" if quick else Path("results")
+    if dataset == "cifar10":
+        return Path("results", "quick") if quick else Path("results")
+    return Path("results", "synthetic" if quick else "synthetic-full")
+
+
+def check_writable(parser: Parser, out: Path) -> None:
+    """End the process with status 2 and one line unless files can be written to `out`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        parser.error(f"argument --out: {out} cannot be written to ({error.strerror})")
 
 
 def num_cores() -> int:
@@ -183,6 +193,9 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
+    except StillTraining as news:
+        print(f"process {os.environ.get('RANK')}: its share is done; {news}")
+        return
     except UserError as error:
         status, message = 1, str(error)
     except OSError as error:

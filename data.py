@@ -25,6 +25,7 @@ CACHE_NAME = "cifar10_gray.npz"
 SPLIT_SEED = 449  # one split for all runs, so that runs differ in weights and batch order only
 VALIDATION_SHARE = 10  # one in ten: "Split 10% of the training data as the validation set"
 SCALED = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
+UNSCALED = (0.0, 255.0)  # the bonus question of part 4
 QUICK_TRAIN, QUICK_TEST = 500, 100  # images of each class in a quick protocol
 
 

@@ -1,11 +1,102 @@
-"""Figures beyond the course's helpers: the spread over runs, the schedules of part 5."""
+"""Figures beyond the course's helpers: the spread over the runs, the schedules of part 5.
+
+They take nothing from utils.py, so that the course's own file can stand in its place.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from runs import Record
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from files import write_atomically
+from records import Record
+
+COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]  # Okabe and Ito, as in utils.py
+LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
+STYLE = {"font.size": 11, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
+         "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 200,
+         "figure.constrained_layout.use": True}  # fmt: skip
 
 
-def plot_spread(
-    finished: dict[str, Sequence[Record]], save_dir: str, filename: str, title: str
+def plot_spread(finished: dict[str, Sequence[Record]], title: str, path: Path) -> None:
+    """Part 3: mean and standard deviation over the runs of each architecture.
+
+    finished: by architecture, its records. Curves are smoothed over an epoch before the deviation
+    is taken, so that the bands show how runs differ and not how noisy a curve is.
+    """
+    with plt.rc_context(STYLE):
+        figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 4.6))
+        for k, (name, records) in enumerate(finished.items()):
+            look = {"color": COLORS[k], "linestyle": LINE_STYLES[k]}
+            _plot_band(
+                loss_axes, records, "loss_curve", label=f"{name}, {len(records)} runs", **look
+            )
+            _plot_band(acc_axes, records, "val_acc_curve", **look)
+        loss_axes.set(title=f"{title}: training loss", ylabel="cross-entropy", xlabel="epoch")
+        acc_axes.set(title=f"{title}: validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
+        loss_axes.legend(title="mean ± standard deviation", handlelength=4)
+        _save(figure, path)
+
+
+def plot_schedules(
+    name: str, finished: dict[str, Sequence[Record]], adam: Sequence[Record], path: Path
 ) -> None:
-    """Placeholder."""
+    """Part 5: validation accuracy of the two schedules, their switches marked.
+
+    finished: records by "1" (constant learning rate 0.1), "one drop" and "two drops"; adam: those
+    of part 3, or none.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, 5))
+        _plot_band(axes, finished["1"], "val_acc_curve", label="SGD 0.1", color="gray",
+                   linestyle=LINE_STYLES[2])  # fmt: skip
+        if adam:
+            _plot_band(axes, adam, "val_acc_curve", label=f"Adam 0.001 ({len(adam)} runs)",
+                       color=COLORS[2], linestyle=LINE_STYLES[3])  # fmt: skip
+        for k, drops in enumerate(("one drop", "two drops")):
+            rates = " → ".join(map(str, finished[drops][0].config["learning_rates"]))
+            _plot_band(axes, finished[drops], "val_acc_curve", label=f"SGD {rates}", raw=True,
+                       color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
+        config = finished["two drops"][0].config
+        for epoch, rate in zip(config["drop_epochs"], config["learning_rates"][1:], strict=True):
+            axes.axvline(epoch, color="black", linewidth=0.8)
+            axes.annotate(f"{rate} after\nepoch {epoch}", (epoch, 0.02), xytext=(3, 0), fontsize=9,
+                          xycoords=axes.get_xaxis_transform())  # fmt: skip
+        axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
+                 ylabel="validation accuracy (%)")  # fmt: skip
+        axes.set_xlim(0, config["epochs"] * 1.1)
+        figure.legend(loc="outside upper center", ncols=2, handlelength=4)
+        _save(figure, path)
+
+
+def _plot_band(
+    axes: Axes, records: Sequence[Record], curve: str, raw: bool = False, **look
+) -> None:
+    """The mean over `records` of a curve smoothed over an epoch, and a standard deviation."""
+    curves = np.stack([record[curve] for record in records]).astype(np.float64)
+    curves[~np.isfinite(curves)] = np.nan
+    epochs, points = records[0].config["epochs"], curves.shape[1]
+    epoch = epochs * np.arange(1, points + 1) / points
+    if raw:
+        axes.plot(epoch, curves.mean(axis=0), color=look["color"], linewidth=0.4, alpha=0.4)
+    window = max(1, points // epochs)
+    smooth = np.stack([_moving_mean(curve, window) for curve in curves])
+    mean = smooth.mean(axis=0)
+    axes.plot(epoch, mean, linewidth=2, **look)
+    if len(records) > 1:
+        deviation = smooth.std(axis=0, ddof=1)
+        band = (mean - deviation, mean + deviation)
+        axes.fill_between(epoch, *band, color=look["color"], alpha=0.2, linewidth=0)
+
+
+def _moving_mean(curve: np.ndarray, window: int) -> np.ndarray:
+    """The mean of the points around each, fewer at the ends."""
+    window = np.ones(min(window, len(curve)))
+    return np.convolve(curve, window, "same") / np.convolve(np.ones_like(curve), window, "same")
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    write_atomically(path, lambda file: figure.savefig(file, format="png"))
+    plt.close(figure)

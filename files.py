@@ -89,6 +89,19 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     return arrays
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an .npy file; one of objects (pickles) is not admitted. Raises UserError."""
+    try:
+        with open(path, "rb") as file:
+            _check_header(file, path.stat().st_size)
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # as above
+        raise UserError(f"{path}: not a readable .npy file ({error})") from error
+
+
 def _check_header(file: BinaryIO, member_bytes: int) -> None:
     """Refuse an array whose header promises other than the bytes that the archive holds."""
     version = np.lib.format.read_magic(file)

@@ -11,15 +11,14 @@ layers (part3_weights_<name>.png). Recorded runs are never trained again.
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cli
-from data import Data
 from figures import plot_spread
 from files import save_dictionary
-from models import ARCHITECTURES, first_layer
-from runs import Record, Run, complete, find_finished, label, mean_curve, repeat
-from training import accuracy, train
+from models import ARCHITECTURES
+from records import Record, Run, find_finished, label, mean_curve, repeat
+from runs import complete, train_and_validate
 from utils import part3Plots, visualizeWeights
 
 EPOCHS = 15  # "train the ANN for 15 epochs"
@@ -29,7 +28,7 @@ QUICK_EPOCHS, QUICK_RUNS = 4, 2
 
 
 def plan(name: str, options: Namespace) -> list[Run]:
-    """The runs of one architecture; they differ in initial weights and batch order only."""
+    """Tasks 1 and 2 of section 3.1: runs that differ in initial weights and batch order only."""
     return repeat(
         options,
         part="part3",
@@ -41,28 +40,8 @@ def plan(name: str, options: Namespace) -> list[Run]:
     )
 
 
-def train_run(run: Run, data: Data, advance: Callable[[int], None]) -> dict:
-    """Task 1 of section 3.1: train a network, look at it every 10 steps, then test it."""
-    model, generator = run.start(data)
-    ((learning_rate, epochs),) = run.phases()
-    optimizer = run.optimizer_for(model, learning_rate)
-    loss_curve, train_acc_curve, val_acc_curve = [], [], []
-    for point in train(model, optimizer, data.train, epochs, run.batch_size, generator):
-        loss_curve.append(point.loss)
-        train_acc_curve.append(point.accuracy)
-        val_acc_curve.append(accuracy(model, data.val))
-        advance(point.step)
-    return {
-        "loss_curve": loss_curve,
-        "train_acc_curve": train_acc_curve,
-        "val_acc_curve": val_acc_curve,
-        "test_acc": accuracy(model, data.test),
-        "weights": first_layer(model).weight,
-    }
-
-
 def average(name: str, records: Sequence[Record]) -> dict:
-    """Tasks 2 and 3 of section 3.1: the dictionary of one architecture."""
+    """Tasks 2 and 3: the averages, and the best of the runs."""
     best = max(records, key=lambda record: record.test_acc)
     return {
         "name": name,
@@ -85,18 +64,16 @@ def main() -> None:
     plans = {name: plan(name, options) for name in ARCHITECTURES}
     names = [options.arch] if options.arch else list(ARCHITECTURES)
     if not options.plot_only:
-        complete([run for name in names for run in plans[name]], train_run, options)
+        complete([run for name in names for run in plans[name]], train_and_validate, options)
 
     finished = find_finished(plans, names, options)
-    if not finished:
-        return
     results = {name: average(label(name, options), finished[name]) for name in finished}
     if not options.plot_only:
         for name in names:  # task 4
             save_dictionary(options.out / f"part3_{name}.pkl", results[name])
     save_dir = str(options.out)
     part3Plots(list(results.values()), save_dir=save_dir, filename="part3", show_plot=False)
-    plot_spread(finished, save_dir, "part3_spread", label("part 3", options))
+    plot_spread(finished, label("part 3", options), options.out / "part3_spread.png")
     for name, result in results.items():
         visualizeWeights(result["weights"], save_dir, filename=f"part3_weights_{name}")
     cli.print_figures(options.out, "part3*.png")

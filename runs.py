@@ -1,217 +1,80 @@
-"""A run is one training; its record is one file; what is recorded is never trained again.
+"""Training what has no record yet, alone or as one of many processes.
 
-    results/runs/part3/cnn_3/run_07.npz      curves (float32), test_acc, weights,
-                                             config and environment (JSON strings)
-
-`config` holds all that defines the result. A record with another definition is neither overwritten
-nor averaged in. Processes share the runs by their rank, and nothing else but these files.
+Processes share the runs by their rank, and nothing else but the records: no locks, no messages.
 """
 
 import json
-import math
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from data import SCALED, SPLIT_SEED, Data, load
-from files import UserError, read_npz, remove_stray_temporaries, write_npz
-from models import build
-from training import RECORD_EVERY
-
-MAX_RECORD_BYTES = 50_000_000
-Curves = dict[str, list[Tensor]]  # by name, one () tensor on the device for each point
+from data import Data, load
+from files import UserError, remove_stray_temporaries, write_npz
+from models import first_layer
+from records import Run, find_record
+from training import accuracy, train
 
 
-@dataclass(frozen=True)
-class Run:
-    """What defines one training, all but the data's checksum."""
+def train_and_validate(run: Run, data: Data, advance: Callable[[int], None]) -> dict:
+    """Train a network, measure its validation accuracy at every point, and test it at the end.
 
-    part: str  # "part3"
-    variant: str  # what tells apart the trainings of a part: "cnn_3", "cnn_3_relu", "cnn_4_lr_0.1"
-    architecture: str
-    activation: str  # the name of a class of torch.nn
-    optimizer: str  # the name of a class of torch.optim, all else its default
-    learning_rates: tuple[float, ...]
-    epochs: int
-    batch_size: int
-    index: int  # the number of the repetition, from 0
-    seed: int  # of the initial weights and of the batch order
-    dataset: str
-    drop_epochs: tuple[int, ...] = ()  # after which the next learning rate takes over
-    split_seed: int | None = SPLIT_SEED
-    pixel_range: tuple[float, float] = SCALED
-    record_every: int = RECORD_EVERY
-
-    def __str__(self) -> str:
-        return f"{self.part} {self.variant} run_{self.index:02d}"
-
-    def path(self, out: Path) -> Path:
-        """Where the record lies below the output folder."""
-        return out / "runs" / self.part / self.variant / f"run_{self.index:02d}.npz"
-
-    def config(self, data_sha256: str) -> dict:
-        """The definition as it stands in the record."""
-        definition = {k: v for k, v in asdict(self).items() if k not in ("variant", "index")}
-        return json.loads(json.dumps(definition | {"data_sha256": data_sha256}))
-
-    def start(self, data: Data) -> tuple[nn.Sequential, torch.Generator]:
-        """The network with its initial weights, and the generator of the batch order.
-
-        Both are drawn on the CPU, so they are the same on every device.
-        """
-        torch.manual_seed(self.seed)
-        model = build(self.architecture, getattr(nn, self.activation))
-        model = model.to(data.train.images.device, memory_format=torch.channels_last)
-        return model, torch.Generator().manual_seed(self.seed)
-
-    def phases(self) -> list[tuple[float, range]]:
-        """The learning rates, each with its epochs."""
-        starts, stops = (0, *self.drop_epochs), (*self.drop_epochs, self.epochs)
-        return list(zip(self.learning_rates, map(range, starts, stops), strict=True))
-
-    def optimizer_for(self, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-        """A new optimizer with default parameters; `fused` is the same arithmetic, faster."""
-        optimizer_class = getattr(torch.optim, self.optimizer)
-        return optimizer_class(model.parameters(), lr=learning_rate, fused=True)
-
-    def num_steps(self, num_images: int) -> int:
-        return self.epochs * math.ceil(num_images / self.batch_size)
-
-
-def repeat(options: Namespace, **definition) -> list[Run]:
-    """As many runs as the options ask for, which differ in their seed only."""
-    common = {
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "dataset": options.dataset,
-    } | definition
-    return [Run(**common, index=i, seed=options.seed + i) for i in range(options.runs)]
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished run as read from its file."""
-
-    path: Path
-    config: dict
-    environment: dict
-    arrays: dict[str, np.ndarray]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
-
-    @property
-    def test_acc(self) -> float:
-        """Test accuracy, percent, without the noise of single precision."""
-        return round(float(self.arrays["test_acc"]), 4)
-
-
-def read_record(path: Path) -> Record:
-    """Read one record. Raises UserError if it cannot be read, ValueError if it is damaged."""
-    try:
-        arrays = read_npz(path, MAX_RECORD_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    texts = [json.loads(str(arrays.pop(name, ""))) for name in ("config", "environment")]
-    if not all(isinstance(text, dict) for text in texts):
-        raise ValueError("no definition in it")
-    if missing := {"loss_curve", "train_acc_curve", "test_acc", "weights"} - set(arrays):
-        raise ValueError(f"no {', '.join(sorted(missing))} in it")
-    return Record(path, *texts, arrays)
-
-
-def find_record(run: Run, out: Path, data_sha256: str | None = None) -> Record | None:
-    """The record of `run` below `out`, or None if there is none yet.
-
-    Without `data_sha256` any data will do. A damaged record is moved aside and counts as none.
-    Raises UserError if the record there has another definition.
+    Where the learning rate changes the optimizer is new and the model is not.
     """
-    path = run.path(out)
-    if not path.exists():
-        return None
-    try:
-        record = read_record(path)
-    except ValueError as error:
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        tqdm.write(f"{path}: damaged ({error}); moved to {aside.name}, the run is trained again")
-        return None
-    expected = run.config(data_sha256 or record.config.get("data_sha256"))
-    for key in expected.keys() | record.config.keys():
-        recorded, wanted = record.config.get(key), expected.get(key)
-        if recorded != wanted:
-            raise UserError(
-                f"{path}: recorded with {key} {recorded}, now it is {wanted}; "
-                "choose another folder with --out"
-            )
-    return record
-
-
-def find_finished(
-    plans: dict[str, list[Run]], required: Sequence[str], options: Namespace
-) -> dict[str, list[Record]]:
-    """The records of every plan whose runs are all recorded.
-
-    Of the plans that are not `required` those with another definition are left out. If a required
-    one is not finished, another process is still at it: that is said, and nothing is returned.
-    Raises UserError where no process can be, and where trainings on different data would be mixed.
-    """
-    finished = {}
-    for name, runs in plans.items():
-        try:
-            records = [find_record(run, options.out) for run in runs]
-        except UserError:
-            if name in required:
-                raise
-            continue
-        if all(records):
-            finished[name] = records
-    unfinished = [name for name in required if name not in finished]
-    if unfinished and options.world_size > 1 and not options.plot_only:
-        print(f"rank {options.rank}: done; other processes still train {', '.join(unfinished)}")
-        return {}
-    if not finished or (unfinished and not options.plot_only):
-        raise UserError(f"{options.out}: no finished records of {', '.join(unfinished)}")
-    checksums = {r.config["data_sha256"]: r.path for rs in finished.values() for r in rs}
-    if len(checksums) > 1:
-        one, other, *_ = checksums.values()
-        raise UserError(f"{one}: trained on other data than {other}; choose a folder with --out")
-    return finished
+    model, generator = run.start(data)
+    loss_curve, train_acc_curve, val_acc_curve = [], [], []
+    for learning_rate, epochs in run.phases():
+        optimizer = run.optimizer_for(model, learning_rate)
+        for point in train(model, optimizer, data.train, epochs, run.batch_size, generator):
+            loss_curve.append(point.loss)
+            train_acc_curve.append(point.accuracy)
+            val_acc_curve.append(accuracy(model, data.val))
+            advance(point.step)
+    return {
+        "loss_curve": loss_curve,
+        "train_acc_curve": train_acc_curve,
+        "val_acc_curve": val_acc_curve,
+        "test_acc": accuracy(model, data.test),
+        "weights": first_layer(model).weight,
+    }
 
 
 def complete(
     runs: Sequence[Run],
     train_run: Callable[[Run, Data, Callable], dict],
     options: Namespace,
+    together: bool = False,
 ) -> None:
-    """Train what has no record yet of this process's share of `runs`.
+    """Train what has no record yet of this process's share of `runs`, or of all of them `together`.
 
+    All `runs` are on the same data, which are read only if something is to be trained.
     `train_run(run, data, advance)` trains, calls `advance(step)` at every point, and returns the
-    arrays of the record. Data are read only if something is to be trained.
+    arrays of the record. Raises UserError, before training, if a record has another definition.
     """
     remove_stray_temporaries(options.out)
-    share = list(enumerate(runs))[options.rank :: options.world_size]
-    for position, run in share:
-        if find_record(run, options.out) is None:
-            data = load_data(
-                run.dataset, options.data_dir, options.device, options.quick,
-                run.split_seed, run.pixel_range,
-            )  # fmt: skip
-            for other in runs:  # a mixture is noticed before hours are spent on it
-                find_record(other, options.out, data.sha256)
-            _train_and_record(run, data, train_run, options, f"{position + 1}/{len(runs)}")
+    recorded = [find_record(run, options.out) is not None for run in runs]
+    rank, world_size = (0, 1) if together else (options.rank, options.world_size)
+    share = range(rank, len(runs), world_size)
+    if all(recorded[index] for index in share):
+        return
+    data = load_data(
+        runs[0].dataset, options.data_dir, options.device, options.quick,
+        runs[0].split_seed, runs[0].pixel_range,
+    )  # fmt: skip
+    for run in runs:
+        find_record(run, options.out, data.sha256)
+    for index in share:
+        if find_record(runs[index], options.out) is None:  # nor recorded by another meanwhile
+            _train_and_record(runs[index], data, train_run, options, f"{index + 1}/{len(runs)}")
 
 
-load_data = cache(load)  # the runs of a script share their data
+load_data = cache(load)  # for the next call on the same data
 
 
 def _train_and_record(run, data, train_run, options, position) -> None:
@@ -261,14 +124,3 @@ def _to_numpy(values: list[Tensor] | Tensor) -> np.ndarray:
     if isinstance(values, list):
         return torch.stack(values).float().cpu().numpy() if values else np.zeros(0, np.float32)
     return values.detach().cpu().contiguous().numpy()
-
-
-def label(name: str, options: Namespace) -> str:
-    """`name` as it appears in dictionaries and figures: anything but the real thing says so."""
-    kinds = ["synthetic"] * (options.dataset == "synthetic") + ["quick"] * options.quick
-    return f"{name} ({', '.join(kinds)})" if kinds else name
-
-
-def mean_curve(records: Sequence[Record], name: str) -> list[float]:
-    """The mean of a curve over `records`, as the dictionaries of results want it."""
-    return np.mean([record[name] for record in records], axis=0, dtype=np.float64).tolist()

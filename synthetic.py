@@ -7,7 +7,7 @@ pixels at fixed places say little: a network that shares its weights over places
 import numpy as np
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 1000, 200
-NOISE = 22.0  # standard deviation, in gray levels
+NOISE = 12.0  # standard deviation, in gray levels
 
 
 def draw_synthetic(seed: int = 0) -> dict[str, np.ndarray]:
@@ -31,7 +31,7 @@ def _draw(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     def uniform(low: float, high: float) -> np.ndarray:
         return generator.uniform(low, high, (len(labels), 1, 1)).astype(np.float32)
 
-    radius = uniform(6, 11)
+    radius = uniform(7, 12)
     axis = np.arange(32, dtype=np.float32)
     x = axis[None, None, :] - 15.5 - uniform(-1, 1) * (15.5 - radius)  # from the shape's centre
     y = axis[None, :, None] - 15.5 - uniform(-1, 1) * (15.5 - radius)
@@ -43,8 +43,8 @@ def _draw(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         members = labels == label
         inside[members] = shape(x[members], y[members], radius[members])
 
-    background = uniform(70, 185)
-    contrast = uniform(35, 70) * np.where(uniform(-1, 1) < 0, -1, 1)
+    background = uniform(110, 145)
+    contrast = uniform(60, 110) * np.where(uniform(-1, 1) < 0, -1, 1)
     noise = generator.standard_normal(inside.shape, dtype=np.float32) * NOISE
     return np.clip(background + contrast * inside + noise, 0, 255).astype(np.uint8)
 

@@ -249,9 +249,9 @@ def _name_trainings(figure: Figure, results: Sequence[dict], **changes) -> None:
         Line2D([], [], label=result["name"], **_look(k, **changes))
         for k, result in enumerate(results)
     ]
-    if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)),
-                      handlelength=4)  # fmt: skip
+    longest = max((len(str(result["name"])) for result in results), default=0)
+    columns = max(1, min(len(handles), 110 // (longest + 10)))  # about 110 letters fit on a line
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=4)
 
 
 def _image_grid(rows: int, columns: int, images, limit: bool = False) -> tuple[Figure, np.ndarray]:
@@ -261,7 +261,8 @@ def _image_grid(rows: int, columns: int, images, limit: bool = False) -> tuple[F
     if limit:
         high = max(abs(low), abs(high))
         low = -high
-    figure, axes = plt.subplots(rows, columns, figsize=(columns, rows), squeeze=False)
+    size = (columns + 1.3 * limit, rows)  # with room for a colour bar
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for panel in axes.ravel():
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)

@@ -1,0 +1,111 @@
+"""Part 2: a convolutional layer's forward pass in NumPy, run on a small batch of digits.
+
+Convolves the images with a bank of kernels, prints the largest difference from torch.conv2d, saves
+the output (part2_out.npy) and its picture (part2.png).
+
+    python part2_conv.py --samples samples_4.npy --kernel kernel.npy    # the course's files
+    python part2_conv.py                                                # built-in digits, kernels
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.lib.stride_tricks import sliding_window_view
+
+import cli
+from files import UserError, read_npy, write_atomically
+from utils import part2Plots
+
+
+def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """What `torch.conv2d(input, kernel)` computes: cross-correlation, no padding, stride 1.
+
+    input: (N, C, H, W), kernel: (O, C, h, w), of any numeric dtypes. Returns (N, O, H-h+1, W-w+1)
+    of their common floating dtype; integers and booleans become float64, so that nothing wraps.
+    Raises ValueError if the shapes do not fit together, TypeError if an array is not numeric.
+    """
+    input, kernel = np.asarray(input), np.asarray(kernel)
+    given = f"input is {input.dtype} {input.shape}, kernel is {kernel.dtype} {kernel.shape}"
+    if not all(np.issubdtype(a.dtype, np.number) or a.dtype == bool for a in (input, kernel)):
+        raise TypeError(f"both arrays must hold numbers: {given}")
+    if input.ndim != 4 or kernel.ndim != 4:
+        raise ValueError(f"both arrays must have 4 dimensions: {given}")
+    if input.size == 0 or kernel.size == 0:
+        raise ValueError(f"neither array may be empty: {given}")
+    if input.shape[1] != kernel.shape[1]:
+        raise ValueError(f"both arrays must have as many channels (second dimension): {given}")
+    if input.shape[2] < kernel.shape[2] or input.shape[3] < kernel.shape[3]:
+        raise ValueError(f"the kernel must not be larger than the image: {given}")
+
+    dtype = np.result_type(input, kernel)
+    dtype = dtype if np.issubdtype(dtype, np.inexact) else np.dtype(np.float64)
+    accumulator = np.promote_types(dtype, np.float32)  # half precision sums in single, as in torch
+    input, kernel = input.astype(accumulator), kernel.astype(accumulator)
+
+    # (N, C, H-h+1, W-w+1, h, w): at each output position the pixels under the kernel, not copied
+    windows = sliding_window_view(input, kernel.shape[2:], axis=(2, 3))
+    out = np.einsum("nchwij,ocij->nohw", windows, kernel, optimize=True)  # a matrix product
+    with np.errstate(over="ignore"):  # half precision overflows to infinity, as in torch
+        return out.astype(dtype, copy=False)
+
+
+def draw_digits() -> np.ndarray:
+    """The digits 0 to 4 in matplotlib's own font: (5, 1, 28, 28) uint8, white on black."""
+    images = []
+    for digit in range(5):
+        figure = Figure(figsize=(1, 1), dpi=28, facecolor="black")
+        canvas = FigureCanvasAgg(figure)
+        figure.text(0.5, 0.46, str(digit), color="white", size=60, ha="center", va="center")
+        canvas.draw()
+        images.append(np.asarray(canvas.buffer_rgba())[None, :, :, 0])
+    return np.stack(images)
+
+
+def make_kernels() -> np.ndarray:
+    """Eight kernels (8, 1, 4, 4) float64: four edges, a line each way, a blur, a sharpening."""
+    x, y = np.meshgrid([-1.5, -0.5, 0.5, 1.5], [-1.5, -0.5, 0.5, 1.5])
+    centre = (abs(x) < 1) & (abs(y) < 1)
+    kernels = [
+        np.sign(y), np.sign(x), np.sign(x + y), np.sign(x - y),  # edges
+        np.where(abs(y) < 1, 1.0, -1.0), np.where(abs(x) < 1, 1.0, -1.0),  # lines
+        np.full((4, 4), 1 / 16), np.where(centre, 1.0, -0.25),
+    ]  # fmt: skip
+    return np.stack(kernels)[:, None]
+
+
+def main() -> None:
+    parser = cli.Parser(__doc__)
+    add = parser.add_argument
+    add("--samples", type=Path, help="images (N, C, H, W) as .npy (default: built-in digits)")
+    add("--kernel", type=Path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
+    add("--out", type=Path, help="default: results; results/synthetic with built-in input")
+    options = parser.parse_args()
+    built_in = options.samples is None or options.kernel is None
+    save_dir = options.out or Path("results", "synthetic" if built_in else "")
+    cli.check_writable(parser, save_dir)
+
+    input = read_npy(options.samples) if options.samples else draw_digits()
+    kernel = read_npy(options.kernel) if options.kernel else make_kernels()
+    print(f"samples: {options.samples or 'built-in digits (--samples names a file)'}")
+    print(f"kernel: {options.kernel or 'built-in kernels (--kernel names a file)'}")
+    try:
+        out = my_conv2d(input, kernel)
+    except (TypeError, ValueError) as error:
+        files = f"{options.samples or 'samples'}, {options.kernel or 'kernel'}"
+        raise UserError(f"{files}: {error}") from error
+    double = np.promote_types(out.dtype, np.float64)
+    operands = (torch.from_numpy(array.astype(double)) for array in (input, kernel))
+    difference = np.abs(out - torch.conv2d(*operands).numpy()).max()
+    print(f"input {input.shape} * kernel {kernel.shape} -> out {out.shape} {out.dtype}")
+    print(f"largest difference from torch.conv2d: {difference:.2g}")
+
+    write_atomically(save_dir / "part2_out.npy", lambda file: np.save(file, out))
+    part2Plots(out, save_dir=str(save_dir), filename="part2")
+    cli.print_figures(save_dir, "part2*.png")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,219 @@
+"""A run is one training, its record is one file.
+
+    results/runs/part3/cnn_3/run_07.npz      curves (float32), test_acc, weights,
+                                             config and environment (JSON strings)
+
+`config` holds all that defines the result. A record with another definition is neither overwritten
+nor averaged in.
+"""
+
+import json
+import math
+from argparse import Namespace
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from data import SCALED, SPLIT_SEED, Data
+from files import UserError, read_npz
+from models import build
+from training import RECORD_EVERY
+
+MAX_RECORD_BYTES = 50_000_000
+Curves = dict[str, list[Tensor]]  # by name, one () tensor on the device for each point
+
+
+@dataclass(frozen=True)
+class Run:
+    """What defines one training, all but the data's checksum."""
+
+    part: str  # "part3"
+    variant: str  # what tells apart the trainings of a part: "cnn_3", "cnn_3_relu", "cnn_4_lr_0.1"
+    architecture: str
+    activation: str  # the name of a class of torch.nn
+    optimizer: str  # the name of a class of torch.optim, all else its default
+    learning_rates: tuple[float, ...]
+    epochs: int
+    batch_size: int
+    index: int  # the number of the repetition, from 0
+    seed: int  # of the initial weights and of the batch order
+    dataset: str
+    drop_epochs: tuple[int, ...] = ()  # after which the next learning rate takes over
+    split_seed: int | None = SPLIT_SEED
+    pixel_range: tuple[float, float] = SCALED
+    record_every: int = RECORD_EVERY
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.variant} run_{self.index:02d}"
+
+    def path(self, out: Path) -> Path:
+        """Where the record lies below the output folder."""
+        return out / "runs" / self.part / self.variant / f"run_{self.index:02d}.npz"
+
+    def config(self, data_sha256: str) -> dict:
+        """The definition as it stands in the record."""
+        definition = {k: v for k, v in asdict(self).items() if k not in ("variant", "index")}
+        return json.loads(json.dumps(definition | {"data_sha256": data_sha256}))
+
+    def start(self, data: Data) -> tuple[nn.Sequential, torch.Generator]:
+        """The network with its initial weights, and the generator of the batch order.
+
+        Both are drawn on the CPU, so they are the same on every device.
+        """
+        torch.manual_seed(self.seed)
+        model = build(self.architecture, getattr(nn, self.activation))
+        model = model.to(data.train.images.device, memory_format=torch.channels_last)
+        return model, torch.Generator().manual_seed(self.seed)
+
+    def phases(self) -> list[tuple[float, range]]:
+        """The learning rates, each with its epochs."""
+        starts, stops = (0, *self.drop_epochs), (*self.drop_epochs, self.epochs)
+        return list(zip(self.learning_rates, map(range, starts, stops), strict=True))
+
+    def optimizer_for(self, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        """A new optimizer with default parameters; `fused` is the same arithmetic, faster."""
+        optimizer_class = getattr(torch.optim, self.optimizer)
+        return optimizer_class(model.parameters(), lr=learning_rate, fused=True)
+
+    def num_steps(self, num_images: int) -> int:
+        return self.epochs * math.ceil(num_images / self.batch_size)
+
+
+def repeat(options: Namespace, **definition) -> list[Run]:
+    """As many runs as the options ask for, which differ in their seed only."""
+    common = {
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "dataset": options.dataset,
+    } | definition
+    return [Run(**common, index=i, seed=options.seed + i) for i in range(options.runs)]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run as read from its file."""
+
+    path: Path
+    config: dict
+    environment: dict
+    arrays: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def test_acc(self) -> float:
+        """Test accuracy, percent, without the noise of single precision."""
+        return round(float(self.arrays["test_acc"]), 4)
+
+
+def read_record(path: Path) -> Record:
+    """Read one record. Raises UserError if it cannot be read, ValueError if it is damaged."""
+    try:
+        arrays = read_npz(path, MAX_RECORD_BYTES)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    texts = [json.loads(str(arrays.pop(name, ""))) for name in ("config", "environment")]
+    if not all(isinstance(text, dict) for text in texts):
+        raise ValueError("no definition in it")
+    if missing := {"loss_curve", "train_acc_curve", "test_acc", "weights"} - set(arrays):
+        raise ValueError(f"no {', '.join(sorted(missing))} in it")
+    return Record(path, *texts, arrays)
+
+
+def find_record(run: Run, out: Path, data_sha256: str | None = None) -> Record | None:
+    """The record of `run` below `out`, or None if there is none yet.
+
+    Without `data_sha256` any data will do. A damaged record is moved aside and counts as none.
+    Raises UserError if the record there has another definition.
+    """
+    path = run.path(out)
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except ValueError as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        tqdm.write(f"{path}: damaged ({error}); moved to {aside.name}, the run is trained again")
+        return None
+    expected = run.config(data_sha256 or record.config.get("data_sha256"))
+    for key in expected.keys() | record.config.keys():
+        recorded, wanted = record.config.get(key), expected.get(key)
+        if recorded != wanted:
+            raise UserError(
+                f"{path}: recorded with {key} {recorded}, now it is {wanted}; "
+                "choose another folder with --out"
+            )
+    return record
+
+
+class StillTraining(Exception):
+    """Other processes have not finished their share; the last one of all goes on from here."""
+
+
+def find_finished(
+    plans: dict[Hashable, list[Run]], required: Sequence[Hashable], options: Namespace
+) -> dict[Hashable, list[Record]]:
+    """The records of every plan whose runs are all recorded.
+
+    Plans that are not `required` are left out if they have another definition. With --plot-only
+    nothing is required but one finished plan, or the one of --arch. Raises UserError if trainings
+    on different data would be mixed, and if something is missing; StillTraining in the latter case
+    if another process may be at it.
+    """
+    finished = {}
+    for name, runs in plans.items():
+        try:
+            records = [find_record(run, options.out) for run in runs]
+        except UserError:
+            if name in required:
+                raise
+            continue
+        if all(records):
+            finished[name] = records
+    missing = [run for name in required if name not in finished for run in plans[name]]
+    if missing and not (options.plot_only and finished and not options.arch):
+        if options.world_size > 1 and not options.plot_only:
+            raise StillTraining(f"other processes still train {missing[0].variant}")
+        path = missing[0].path(options.out)
+        raise UserError(f"{path}: not there, or not the whole plan; train without --plot-only")
+    checksums = {r.config["data_sha256"]: r.path for rs in finished.values() for r in rs}
+    if len(checksums) > 1:
+        one, other, *_ = checksums.values()
+        raise UserError(f"{one}: trained on other data than {other}; choose a folder with --out")
+    return finished
+
+
+def read_adam_records(architecture: str, data_sha256: str, out: Path) -> list[Record]:
+    """What part 3 has recorded of an architecture on the same data."""
+    try:
+        paths = sorted((out / "runs" / "part3" / architecture).glob("run_*.npz"))
+        records = [read_record(path) for path in paths]
+    except ValueError as error:
+        raise UserError(f"{out}: damaged records of part 3 ({error}); run part 3 again") from error
+    return [record for record in records if record.config["data_sha256"] == data_sha256]
+
+
+def label(name: str, options: Namespace) -> str:
+    """`name` as it appears in dictionaries and figures: anything but the real thing says so."""
+    kinds = ["synthetic"] * (options.dataset == "synthetic") + ["quick"] * options.quick
+    return f"{name} ({', '.join(kinds)})" if kinds else name
+
+
+def mean_curve(records: Sequence[Record], name: str) -> list[float]:
+    """The mean of a curve over `records`, as the dictionaries of results want it."""
+    return np.mean([record[name] for record in records], axis=0, dtype=np.float64).tolist()
+
+
+def describe(records: Sequence[Record]) -> str:
+    """Test accuracies in words: of one run the value, of several mean and standard deviation."""
+    values = [record.test_acc for record in records]
+    if len(values) == 1:
+        return f"{values[0]:.2f} % (one run)"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} % ({len(values)} runs)"
