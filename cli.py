@@ -200,6 +200,8 @@ def run(main: Callable[[], None]) -> None:
         status, message = 1, str(error)
     except OSError as error:
         status, message = 1, f"{error.filename or 'file system'}: {error.strerror or error}"
+    except MemoryError as error:
+        status, message = 1, f"not enough memory ({error}); try a smaller --batch-size"
     except (KeyboardInterrupt, Terminated) as signal_exception:
         status = 143 if isinstance(signal_exception, Terminated) else 130
         message = "stopped; finished runs are recorded, the same command goes on from there"

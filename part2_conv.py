@@ -7,6 +7,7 @@ the output (part2_out.npy) and its picture (part2.png).
     python part2_conv.py                                                # built-in digits, kernels
 """
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -76,17 +77,8 @@ def make_kernels() -> np.ndarray:
     return np.stack(kernels)[:, None]
 
 
-def main() -> None:
-    parser = cli.Parser(__doc__)
-    add = parser.add_argument
-    add("--samples", type=Path, help="images (N, C, H, W) as .npy (default: built-in digits)")
-    add("--kernel", type=Path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
-    add("--out", type=Path, help="default: results; results/synthetic with built-in input")
-    options = parser.parse_args()
-    built_in = options.samples is None or options.kernel is None
-    save_dir = options.out or Path("results", "synthetic" if built_in else "")
-    cli.check_writable(parser, save_dir)
-
+def convolve(options: Namespace) -> np.ndarray:
+    """Convolve the images with the kernels that the options name, and compare with torch."""
     input = read_npy(options.samples) if options.samples else draw_digits()
     kernel = read_npy(options.kernel) if options.kernel else make_kernels()
     print(f"samples: {options.samples or 'built-in digits (--samples names a file)'}")
@@ -96,14 +88,34 @@ def main() -> None:
     except (TypeError, ValueError) as error:
         files = f"{options.samples or 'samples'}, {options.kernel or 'kernel'}"
         raise UserError(f"{files}: {error}") from error
-    double = np.promote_types(out.dtype, np.float64)
+    double = np.complex128 if np.iscomplexobj(out) else np.float64
     operands = (torch.from_numpy(array.astype(double)) for array in (input, kernel))
     difference = np.abs(out - torch.conv2d(*operands).numpy()).max()
     print(f"input {input.shape} * kernel {kernel.shape} -> out {out.shape} {out.dtype}")
     print(f"largest difference from torch.conv2d: {difference:.2g}")
+    return out
 
-    write_atomically(save_dir / "part2_out.npy", lambda file: np.save(file, out))
-    part2Plots(out, save_dir=str(save_dir), filename="part2")
+
+def main() -> None:
+    parser = cli.Parser(__doc__)
+    add = parser.add_argument
+    add("--samples", type=Path, help="images (N, C, H, W) as .npy (default: built-in digits)")
+    add("--kernel", type=Path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
+    add("--out", type=Path, help="default: results; results/synthetic with built-in input")
+    add("--plot-only", action="store_true", help="draw the recorded output again")
+    options = parser.parse_args()
+    built_in = not (options.plot_only or (options.samples and options.kernel))
+    save_dir = options.out or Path("results", "synthetic" if built_in else "")
+    cli.check_writable(parser, save_dir)
+    recorded = save_dir / "part2_out.npy"
+    if options.plot_only:
+        out = read_npy(recorded)
+        if out.ndim != 4 or out.size == 0:
+            raise UserError(f"{recorded}: an array of shape {out.shape}, not images by kernels")
+    else:
+        out = convolve(options)
+        write_atomically(recorded, lambda file: np.save(file, out))
+    part2Plots(out.real, save_dir=str(save_dir), filename="part2")
     cli.print_figures(save_dir, "part2*.png")
 
 

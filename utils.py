@@ -1,10 +1,11 @@
 """The course's plotting helpers, written anew: same names, arguments and defaults.
 
 This file imports nothing else of the package, and the course's own utils.py can take its place.
-All helpers save SAVE_DIR/FILENAME.png, create the folder, and close the figure. A window opens only
-if there is a display. Curves have a point every 10 steps, accuracies are percent; where a curve is
-as long as the assignment's full training, the axis above the figure counts epochs. Colours are
-those of Okabe and Ito (https://jfly.uni-koeln.de/color/); line styles and markers differ as well.
+All helpers create SAVE_DIR, save FILENAME.png there (named after the helper if there is no name)
+and close the figure. A window opens only if there is a display. Curves have a point every 10 steps,
+accuracies are percent; where a curve is as long as the assignment's full training, the axis above
+the figure counts epochs. Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/);
+line styles and markers differ as well.
 """
 
 import math
@@ -54,7 +55,7 @@ def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> N
             axes[0, column].set_title(f"kernel {column + 1}")
         for row in range(rows):
             axes[row, 0].set_ylabel(f"image {row + 1}")
-        _save(figure, save_dir, filename)
+        _save(figure, save_dir, filename or "part2Plots")
 
 
 def part3Plots(
@@ -98,7 +99,7 @@ def part3Plots(
         for panel in (loss_axes, acc_axes):
             _label_steps(panel, [result["loss_curve"] for result in results])
         _name_trainings(figure, results)
-        _finish(figure, save_dir, filename, show_plot)
+        _finish(figure, save_dir, filename or "part3Plots", show_plot)
 
 
 def part4Plots(
@@ -126,7 +127,7 @@ def part4Plots(
         for panel in (loss_axes, grad_axes):
             _label_steps(panel, [result["relu_loss_curve"] for result in results])
         _name_trainings(figure, results, linestyle="-")
-        _finish(figure, save_dir, filename, show_plot)
+        _finish(figure, save_dir, filename or "part4Plots", show_plot)
 
 
 def part5Plots(
@@ -151,7 +152,7 @@ def part5Plots(
         for panel in (loss_axes, acc_axes):
             _label_steps(panel, [result["loss_curve_1"]])
         _name_trainings(figure, names)
-        _finish(figure, save_dir, filename, show_plot)
+        _finish(figure, save_dir, filename or "part5Plots", show_plot)
 
 
 def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
@@ -280,13 +281,13 @@ def _finish(figure: Figure, save_dir: str, filename: str, show_plot: bool) -> No
 def _save(figure: Figure, save_dir: str, filename: str) -> None:
     """Write the picture beside its place and rename it, so that it is whole or not there."""
     folder = Path(save_dir or ".")
-    if not filename or Path(filename).name != filename:
-        raise ValueError(f"filename {filename!r} is not the name of a file in save_dir")
-    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{filename}.png.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
+        if Path(filename).name != filename:
+            raise ValueError(f"filename {filename!r} is not the name of a file in save_dir")
+        folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(temporary, format="png")
         os.replace(temporary, folder / f"{filename}.png")
     finally:
-        temporary.unlink(missing_ok=True)
         plt.close(figure)
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+# Every target makes .venv first if it is not there. ARGS goes to the part scripts:
+#   make part3 ARGS="--arch mlp_1 --device cpu"
+PYTHON ?= python3
+OUT ?= results
+ARGS ?=
+RUN = .venv/bin/python
+DEMO = --dataset synthetic --quick
+
+.PHONY: help demo test test-slow lint part2 part3 part4 part5 results figures
+help:  ## this list
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+demo: .venv/installed  ## parts 2 to 5, small, on drawn images: two minutes, no data needed
+	$(RUN) part2_conv.py
+	$(RUN) part3_architectures.py $(DEMO)
+	$(RUN) part4_activations.py $(DEMO)
+	$(RUN) part5_learning_rate.py $(DEMO)
+	@echo "The demo's figures are in results/synthetic."
+
+test: .venv/installed  ## the tests, a few minutes
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: .venv/installed  ## kills, full disks, several processes: up to a quarter of an hour
+	$(RUN) -m pytest -m slow
+
+lint: .venv/installed  ## ruff
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
+	$(RUN) part2_conv.py $(ARGS)
+
+part3: .venv/installed  ## the five architectures, full protocol, resumable
+	$(RUN) part3_architectures.py --out $(OUT) $(ARGS)
+
+part4: .venv/installed  ## ReLU and sigmoid, then the bonus question's unscaled inputs
+	$(RUN) part4_activations.py --out $(OUT) $(ARGS)
+	$(RUN) part4_activations.py --out $(OUT) --unscaled $(ARGS)
+
+part5: .venv/installed  ## the learning rates and schedules
+	$(RUN) part5_learning_rate.py --out $(OUT) $(ARGS)
+
+results: part3 part4 part5  ## everything, full protocol, resumable
+
+figures: .venv/installed  ## all figures again from OUT (default: results), no training
+	[ ! -e $(OUT)/part2_out.npy ] || $(RUN) part2_conv.py --plot-only --out $(OUT)
+	[ ! -d $(OUT)/runs/part3 ] || $(RUN) part3_architectures.py --plot-only --out $(OUT) $(ARGS)
+	[ ! -d $(OUT)/runs/part4 ] || $(RUN) part4_activations.py --plot-only --out $(OUT) $(ARGS)
+	[ ! -d $(OUT)/runs/part4_unscaled ] || \
+	    $(RUN) part4_activations.py --unscaled --plot-only --out $(OUT) $(ARGS)
+	[ ! -d $(OUT)/runs/part5 ] || $(RUN) part5_learning_rate.py --plot-only --out $(OUT) $(ARGS)
