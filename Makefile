@@ -6,7 +6,7 @@ ARGS ?=
 RUN = .venv/bin/python
 DEMO = --dataset synthetic --quick
 
-.PHONY: help demo test test-slow lint part2 part3 part4 part5 results figures
+.PHONY: help demo test test-slow lint part2 part3 part4 part5 results summary figures
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
@@ -45,7 +45,10 @@ part4: .venv/installed  ## ReLU and sigmoid, then the bonus question's unscaled 
 part5: .venv/installed  ## the learning rates and schedules
 	$(RUN) part5_learning_rate.py --out $(OUT) $(ARGS)
 
-results: part3 part4 part5  ## everything, full protocol, resumable
+results: part3 part4 part5 summary  ## everything, full protocol, resumable
+
+summary: .venv/installed  ## results/summary.json and the README's tables, from the records
+	$(RUN) summary.py --out $(OUT) --readme README.md
 
 figures: .venv/installed  ## all figures again from OUT (default: results), no training
 	[ ! -e $(OUT)/part2_out.npy ] || $(RUN) part2_conv.py --plot-only --out $(OUT)

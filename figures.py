@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from files import write_atomically
-from records import Record
+from records import Record, epoch_means
 
 COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]  # Okabe and Ito, as in utils.py
 LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
+MARKERS = ["o", "s", "^", "D", "v"]
 STYLE = {"font.size": 11, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
          "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 200,
          "figure.constrained_layout.use": True}  # fmt: skip
@@ -23,13 +24,13 @@ STYLE = {"font.size": 11, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon"
 def plot_spread(finished: dict[str, Sequence[Record]], title: str, path: Path) -> None:
     """Part 3: mean and standard deviation over the runs of each architecture.
 
-    finished: by architecture, its records. Curves are smoothed over an epoch before the deviation
-    is taken, so that the bands show how runs differ and not how noisy a curve is.
+    finished: by architecture, its records. The deviation is that of the means over each epoch, so
+    that the bands show how runs differ and not how noisy a curve is.
     """
     with plt.rc_context(STYLE):
         figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 4.6))
         for k, (name, records) in enumerate(finished.items()):
-            look = {"color": COLORS[k], "linestyle": LINE_STYLES[k]}
+            look = {"color": COLORS[k], "linestyle": LINE_STYLES[k], "marker": MARKERS[k]}
             _plot_band(
                 loss_axes, records, "loss_curve", label=f"{name}, {len(records)} runs", **look
             )
@@ -62,8 +63,14 @@ def plot_schedules(
         config = finished["two drops"][0].config
         for epoch, rate in zip(config["drop_epochs"], config["learning_rates"][1:], strict=True):
             axes.axvline(epoch, color="black", linewidth=0.8)
-            axes.annotate(f"{rate} after\nepoch {epoch}", (epoch, 0.02), xytext=(3, 0), fontsize=9,
-                          xycoords=axes.get_xaxis_transform())  # fmt: skip
+            axes.annotate(
+                f"{rate} after\nepoch {epoch}",
+                (epoch, 0),
+                xytext=(3, 3),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                fontsize=9,
+            )
         axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
                  ylabel="validation accuracy (%)")  # fmt: skip
         axes.set_xlim(0, config["epochs"] * 1.1)
@@ -74,27 +81,23 @@ def plot_schedules(
 def _plot_band(
     axes: Axes, records: Sequence[Record], curve: str, raw: bool = False, **look
 ) -> None:
-    """The mean over `records` of a curve smoothed over an epoch, and a standard deviation."""
+    """The mean of every epoch of a curve over `records`, with a band of a standard deviation.
+
+    An epoch's mean stands at its middle. With `raw` the curve itself is drawn, pale, behind it.
+    """
     curves = np.stack([record[curve] for record in records]).astype(np.float64)
     curves[~np.isfinite(curves)] = np.nan
     epochs, points = records[0].config["epochs"], curves.shape[1]
-    epoch = epochs * np.arange(1, points + 1) / points
     if raw:
+        epoch = epochs * np.arange(1, points + 1) / points
         axes.plot(epoch, curves.mean(axis=0), color=look["color"], linewidth=0.4, alpha=0.4)
-    window = max(1, points // epochs)
-    smooth = np.stack([_moving_mean(curve, window) for curve in curves])
-    mean = smooth.mean(axis=0)
-    axes.plot(epoch, mean, linewidth=2, **look)
+    means = epoch_means(curves, epochs)
+    epoch, mean = np.arange(epochs) + 0.5, means.mean(axis=0)
+    axes.plot(epoch, mean, linewidth=2, markersize=4, **look)
     if len(records) > 1:
-        deviation = smooth.std(axis=0, ddof=1)
+        deviation = means.std(axis=0, ddof=1)
         band = (mean - deviation, mean + deviation)
         axes.fill_between(epoch, *band, color=look["color"], alpha=0.2, linewidth=0)
-
-
-def _moving_mean(curve: np.ndarray, window: int) -> np.ndarray:
-    """The mean of the points around each, fewer at the ends."""
-    window = np.ones(min(window, len(curve)))
-    return np.convolve(curve, window, "same") / np.convolve(np.ones_like(curve), window, "same")
 
 
 def _save(figure: plt.Figure, path: Path) -> None:

@@ -23,6 +23,7 @@ from records import (
     Record,
     Run,
     describe,
+    epoch_means,
     find_finished,
     label,
     mean_curve,
@@ -67,13 +68,12 @@ def schedule_epochs(options: Namespace) -> int:
     return options.epochs * SCHEDULE_EPOCHS // EPOCHS
 
 
-def stops_increasing(val_acc_curve: Sequence[float], epochs: int, after: int = 0) -> int:
+def stops_increasing(val_acc_curve: np.ndarray, epochs: int, after: int = 0) -> int:
     """The first epoch past `after`, counted from 1, at which the accuracy has stopped increasing.
 
     The rule stands at PATIENCE. Returns `epochs` if the curve, which spans as many, still rises.
     """
-    points = len(val_acc_curve)  # of which an epoch has points / epochs, not always a whole number
-    by_epoch = np.repeat(val_acc_curve, epochs).reshape(epochs, points).mean(axis=1)
+    by_epoch = epoch_means(val_acc_curve, epochs)
     for epoch in range(after + 1, epochs):
         if not by_epoch[epoch : epoch + PATIENCE].max() > by_epoch[epoch - 1] + MIN_GAIN:
             return epoch

@@ -206,13 +206,18 @@ def _look(k: int, **changes) -> dict:
 
 
 def _smooth(curve: Sequence[float]) -> np.ndarray:
-    """The mean of the finite values around each point, over a thirtieth of the curve."""
+    """The mean of the finite values around each point, over a thirtieth of the curve.
+
+    Towards the ends the window gets narrower, so that it stays centred and the ends stay true.
+    """
     values = np.asarray(curve, dtype=np.float64)
-    finite = np.isfinite(values)
-    window = np.ones(min(len(values), 2 * (len(values) // 60) + 1))
-    sums = np.convolve(np.where(finite, values, 0), window, mode="same")
-    counts = np.convolve(finite, window, mode="same")
-    return np.where(finite, sums / np.maximum(counts, 1), np.nan)
+    finite, index = np.isfinite(values), np.arange(len(values))
+    half_width = np.minimum(len(values) // 60, np.minimum(index, index[::-1]))
+    first, end = index - half_width, index + half_width + 1
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    count = counts[end] - counts[first]
+    return np.where(finite & (count > 0), sums[end] - sums[first], np.nan) / np.maximum(count, 1)
 
 
 def _plot_curve(axes: Axes, curve: Sequence[float], k: int, **changes) -> None:
