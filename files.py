@@ -72,10 +72,14 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     """
     arrays = {}
     try:
+        if path.stat().st_size > max_bytes:
+            raise ValueError(f"has more than {max_bytes} bytes")
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > max_bytes:
                 raise ValueError(f"unpacks to more than {max_bytes} bytes")
             for member in archive.infolist():
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError("not compressed as NumPy does")  # zipfile trusts the others
                 with archive.open(member) as file:
                     _check_header(file, member.file_size)
                 with archive.open(member) as file:
@@ -89,10 +93,12 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_npy(path: Path) -> np.ndarray:
+def read_npy(path: Path, max_bytes: int = 1_000_000_000) -> np.ndarray:
     """The array of an .npy file; one of objects (pickles) is not admitted. Raises UserError."""
     try:
         with open(path, "rb") as file:
+            if path.stat().st_size > max_bytes:
+                raise ValueError(f"has more than {max_bytes} bytes")
             _check_header(file, path.stat().st_size)
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
@@ -128,11 +134,43 @@ _ADMITTED = {
 }  # fmt: skip
 
 
+class _DType:
+    """Stands in for numpy.dtype, which believes any layout a file claims, and so reads anywhere."""
+
+    def __init__(self, name: str, *_):
+        self.numeric = np.dtype(name)
+        if self.numeric.kind not in "biufc":
+            raise pickle.UnpicklingError(f"it holds an array of {name}, not of numbers")
+
+    def __setstate__(self, state: tuple):
+        self.numeric = self.numeric.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array whose state names a `_DType`."""
+
+    def __setstate__(self, state: tuple):
+        version, shape, dtype, is_fortran, data = state
+        super().__setstate__((version, shape, dtype.numeric, is_fortran, data))
+
+
+_STAND_INS = {
+    "_reconstruct": lambda *_: np.ndarray.__new__(_Array, 0),
+    "scalar": lambda dtype, data: np.frombuffer(data, dtype.numeric, 1)[0],
+    "_frombuffer": lambda data, dtype, shape, order: np.ndarray(
+        shape, dtype.numeric, data, order=order
+    ),
+    "ndarray": None,  # an argument only
+    "dtype": _DType,
+    "encode": lambda text, _: text.encode("latin1"),
+}
+
+
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not plain data")
-        return super().find_class(module, name)
+        return _STAND_INS[name]
 
 
 def save_dictionary(path: Path, result: dict) -> None:
@@ -143,11 +181,14 @@ def save_dictionary(path: Path, result: dict) -> None:
 def load_dictionary(path: Path) -> dict:
     """A dictionary that `save_dictionary` wrote, unpickled without running anybody's code.
 
-    Only containers, numbers, strings and NumPy arrays are admitted. Raises UserError otherwise.
+    Containers, numbers, strings and arrays of numbers are admitted, all else raises UserError.
     """
     try:
         with open(path, "rb") as file:
-            return _PlainUnpickler(file).load()
+            result = _PlainUnpickler(file).load()
+        if not isinstance(result, dict):
+            raise ValueError(f"it holds a {type(result).__name__}")
+        return {k: np.asarray(v) if isinstance(v, _Array) else v for k, v in result.items()}
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # unpickling damaged bytes can raise nearly anything

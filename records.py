@@ -118,12 +118,29 @@ def read_record(path: Path) -> Record:
         arrays = read_npz(path, MAX_RECORD_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    texts = [json.loads(str(arrays.pop(name, ""))) for name in ("config", "environment")]
+    try:
+        texts = [json.loads(str(arrays.pop(name, ""))) for name in ("config", "environment")]
+    except RecursionError as error:
+        raise ValueError("no definition in it") from error
     if not all(isinstance(text, dict) for text in texts):
         raise ValueError("no definition in it")
-    if missing := {"loss_curve", "train_acc_curve", "test_acc", "weights"} - set(arrays):
-        raise ValueError(f"no {', '.join(sorted(missing))} in it")
+    _check(arrays, "grad_curve" if texts[0].get("split_seed") is None else "val_acc_curve")
     return Record(path, *texts, arrays)
+
+
+def _check(arrays: dict[str, np.ndarray], third_curve: str) -> None:
+    """Raise ValueError unless there are curves of one length, a test accuracy and weights."""
+    curves = ("loss_curve", "train_acc_curve", third_curve)
+    for name in (*curves, "test_acc", "weights"):
+        if name not in arrays:
+            raise ValueError(f"no {name} in it")
+        array = arrays[name]
+        fits = {
+            "test_acc": array.shape == (),
+            "weights": array.size > 0 and array.shape[1:] in ((32 * 32,), (1, 3, 3)),
+        }.get(name, array.size > 0 and array.shape == (arrays["loss_curve"].size,))
+        if array.dtype != np.float32 or not fits:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
 
 
 def find_record(run: Run, out: Path, data_sha256: str | None = None) -> Record | None:
@@ -176,6 +193,7 @@ def find_finished(
                 raise
             continue
         if all(records):
+            _check_lengths(records)
             finished[name] = records
     missing = [run for name in required if name not in finished for run in plans[name]]
     if missing and not (options.plot_only and finished and not options.arch):
@@ -188,6 +206,16 @@ def find_finished(
         one, other, *_ = checksums.values()
         raise UserError(f"{one}: trained on other data than {other}; choose a folder with --out")
     return finished
+
+
+def _check_lengths(records: Sequence[Record]) -> None:
+    """Raise UserError unless all curves are equally long, as those of one definition are."""
+    few, many = (f(records, key=lambda r: r["loss_curve"].size) for f in (min, max))
+    if few["loss_curve"].size < many["loss_curve"].size:
+        raise UserError(
+            f"{few.path}: {few['loss_curve'].size} points, fewer than in {many.path}; "
+            "move it away to have it trained again"
+        )
 
 
 def read_adam_records(architecture: str, data_sha256: str, out: Path) -> list[Record]:
@@ -209,6 +237,15 @@ def label(name: str, options: Namespace) -> str:
 def mean_curve(records: Sequence[Record], name: str) -> list[float]:
     """The mean of a curve over `records`, as the dictionaries of results want it."""
     return np.mean([record[name] for record in records], axis=0, dtype=np.float64).tolist()
+
+
+def epoch_means(curve: np.ndarray, epochs: int) -> np.ndarray:
+    """The mean of a curve (..., points) over each of the epochs that it spans: (..., epochs).
+
+    An epoch need not hold a whole number of points: every point is taken `epochs` times.
+    """
+    shape = (*np.shape(curve)[:-1], epochs, -1)
+    return np.repeat(curve, epochs, axis=-1).reshape(shape).mean(axis=-1, dtype=np.float64)
 
 
 def describe(records: Sequence[Record]) -> str:

@@ -97,7 +97,8 @@ def _train_and_record(run, data, train_run, options, position) -> None:
     }
     texts = {"config": run.config(data.sha256), "environment": environment}
     arrays |= {name: np.array(json.dumps(text)) for name, text in texts.items()}
-    write_npz(run.path(options.out), arrays)
+    if find_record(run, options.out, data.sha256) is None:  # another may have been faster
+        write_npz(run.path(options.out), arrays)
 
     lost = np.flatnonzero(~np.isfinite(arrays["loss_curve"]))
     note = f", loss not finite from step {(lost[0] + 1) * run.record_every}" if len(lost) else ""

@@ -293,6 +293,9 @@ def _save(figure: Figure, save_dir: str, filename: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(temporary, format="png")
         os.replace(temporary, folder / f"{filename}.png")
+    except OSError as error:
+        error.filename = str(folder / f"{filename}.png")  # a full disk leaves this out
+        raise
     finally:
         plt.close(figure)
         temporary.unlink(missing_ok=True)
