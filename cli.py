@@ -207,5 +207,7 @@ def run(main: Callable[[], None]) -> None:
         message = "stopped; finished runs are recorded, the same command goes on from there"
     else:
         return
+    finally:  # nothing is left to be told about
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     sys.exit(status)
