@@ -6,7 +6,7 @@ ARGS ?=
 RUN = .venv/bin/python
 DEMO = --dataset synthetic --quick
 
-.PHONY: help demo test test-slow lint part2 part3 part4 part5 results summary figures
+.PHONY: help demo test test-slow lint part2 part3 part4 part5 results summary figures report
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
@@ -49,6 +49,9 @@ results: part3 part4 part5 summary  ## everything, full protocol, resumable
 
 summary: .venv/installed  ## results/summary.json and the README's tables, from the records
 	$(RUN) summary.py --out $(OUT) --readme README.md
+
+report: .venv/installed  ## the PDF, from results (NAME=Ada SURNAME=Lovelace ID=2345678)
+	$(RUN) report/build.py --name "$(NAME)" --surname "$(SURNAME)" --id "$(ID)" --results $(OUT)
 
 figures: .venv/installed  ## all figures again from OUT (default: results), no training
 	[ ! -e $(OUT)/part2_out.npy ] || $(RUN) part2_conv.py --plot-only --out $(OUT)

@@ -117,6 +117,8 @@ def part4Plots(
                 _plot_curve(loss_axes, result[f"{activation}_loss_curve"], k, linestyle=style)
                 _plot_curve(grad_axes, result[f"{activation}_grad_curve"], k, linestyle=style)
         loss_axes.set(title="training loss", ylabel="cross-entropy")
+        if loss_axes.dataLim.y1 > 100:  # on unscaled inputs a first loss can hide all others
+            loss_axes.set_yscale("log")
         grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|", yscale="log")
         loss_axes.legend(
             handles=[

@@ -1,0 +1,168 @@
+"""A part-3 run that is killed, stopped or started twice ends as if nothing had happened."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from helpers_faults import (
+    PART3,
+    ROOT,
+    SYNTHETIC,
+    assert_one_line,
+    assert_succeeds,
+    finish,
+    results,
+    run,
+    start,
+)
+
+RUNS = 16
+OPTIONS = (*SYNTHETIC, "--runs", RUNS, "--out")
+STOPPED = "stopped; finished runs are recorded"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What a process that nobody disturbed leaves, and the seconds it takes."""
+    folder, started = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+    assert_succeeds(run(PART3, *OPTIONS, "out", cwd=folder))
+    return results(folder / "out"), time.monotonic() - started
+
+
+def temporaries(out):
+    return [name for name in results(out) if name.endswith(".tmp")]
+
+
+def assert_whole(out, expected):
+    """What has its final name is what it has to be; how many records there are."""
+    found = results(out)
+    for name in set(found) - set(temporaries(out)):
+        assert found[name] == expected[name], name
+    return sum(name.endswith(".npz") for name in found)
+
+
+def assert_complete(out, expected):
+    """All that has to be there is, and nothing else."""
+    assert sorted(results(out)) == sorted(expected)
+    assert_whole(out, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "times"),
+    [(signal.SIGKILL, -9, 20), (signal.SIGINT, 130, 6), (signal.SIGTERM, 143, 6)],
+)
+def test_signals_at_random_moments_change_nothing(number, status, times, undisturbed, tmp_path):
+    """Every process goes on where the last one was stopped; if one gets through, all begins anew.
+
+    SIGKILL comes at any moment, the others from the first record to the last figure.
+    """
+    (expected, seconds), generator = undisturbed, random.Random(6)
+    latest = seconds if number == signal.SIGKILL else seconds / 2
+    out, stopped, partly_recorded = tmp_path / "out", 0, 0
+    while stopped < times:
+        process = start(PART3, *OPTIONS, out, cwd=tmp_path)
+        first = process.stdout.readline() if number != signal.SIGKILL else ""
+        time.sleep(generator.uniform(0, latest))
+        process.send_signal(number)
+        done = finish(process)
+        if "figures:" in first + done.stdout:
+            assert_complete(out, expected)
+            out = out.with_name(out.name + "_anew")
+            continue
+        stopped += 1
+        partly_recorded += 0 < assert_whole(out, expected) < RUNS
+        if number == signal.SIGKILL:
+            assert done.returncode == status, done.stderr
+        else:
+            assert_one_line(done, status, STOPPED)
+    assert partly_recorded >= times // 4
+    assert_succeeds(run(PART3, *OPTIONS, out, cwd=tmp_path))
+    assert_complete(out, expected)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_are_one_line(number, status, tmp_path):
+    process = start(PART3, *OPTIONS, "out", cwd=tmp_path)
+    process.stdout.readline()
+    process.send_signal(number)
+    assert_one_line(finish(process), status, STOPPED)
+    assert not temporaries(tmp_path)
+    assert results(tmp_path)
+
+
+# A script whose process the kernel kills at a certain moment.
+KILLED_AT_AN_EVENT = """
+import os, runpy, signal, sys
+script, moment, name = sys.argv[1:4]
+del sys.argv[:1], sys.argv[1:3]
+def kill(event, arguments):
+    if event == moment and name in str(arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+runpy.run_path(script, run_name="__main__")
+"""
+KILLED_IN_A_WRITE = """
+import resource, runpy, signal, sys
+del sys.argv[:1]
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_kills_while_files_are_written_change_nothing(undisturbed, tmp_path):
+    expected, _ = undisturbed
+    out, command = tmp_path / "out", (ROOT / PART3, *OPTIONS, tmp_path / "out")
+    for moment, name in [  # the kill comes before what the event announces
+        ("open", ".run_00.npz."),
+        ("os.rename", "run_03.npz"),
+        ("os.remove", "run_07.npz"),
+        ("os.rename", "part3_mlp_1.pkl"),
+        ("os.rename", "part3.png"),
+        ("os.remove", "part3_spread.png"),
+    ]:
+        program = ("-c", KILLED_AT_AN_EVENT, command[0], moment, name)
+        assert run(program, *command[1:], cwd=tmp_path).returncode == -signal.SIGKILL
+        assert_whole(out, expected)
+        assert len(temporaries(out)) == (moment == "os.rename")
+    done = run(PART3, *OPTIONS, out, cwd=tmp_path)
+    assert_succeeds(done)
+    assert "test accuracy" not in done.stdout
+    assert_complete(out, expected)
+
+    first = out / "runs/part3/mlp_1/run_00.npz"
+    first.unlink()
+    killed = run(("-c", KILLED_IN_A_WRITE), *command, cwd=tmp_path)
+    assert killed.returncode == -signal.SIGXFSZ
+    (half,) = temporaries(out)
+    assert 0 < (out / half).stat().st_size <= 50_000
+    assert_whole(out, expected)
+    assert_succeeds(run(PART3, *OPTIONS, out, cwd=tmp_path))
+    assert_complete(out, expected)
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_folder_by_mistake(undisturbed, tmp_path):
+    both = [start(PART3, *OPTIONS, "out", cwd=tmp_path) for _ in range(2)]
+    for done in map(finish, both):
+        assert_succeeds(done)
+        assert "test accuracy" in done.stdout
+    assert_complete(tmp_path / "out", undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_process_that_wakes_up_late_overwrites_nothing(undisturbed, tmp_path):
+    """It sleeps in its run 0, of other length, while another process begins and ends."""
+    late = start(PART3, *OPTIONS, "out", "--epochs", 20, cwd=tmp_path)
+    while "run_00" not in (shown := os.read(late.stderr.fileno(), 10_000).decode()):
+        assert shown
+    late.send_signal(signal.SIGSTOP)
+    assert_succeeds(run(PART3, *OPTIONS, "out", cwd=tmp_path))
+    late.send_signal(signal.SIGCONT)
+    assert_one_line(finish(late), 1, "run_00.npz: recorded with epochs 1, now it is", "--out")
+    assert_complete(tmp_path / "out", undisturbed[0])
