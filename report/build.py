@@ -1,0 +1,177 @@
+"""Typeset the report: answers, figures and the code of all parts, from a folder of results.
+
+    python report/build.py --name Ada --surname Lovelace --id 2345678
+    python report/build.py                     # report/hw1_report.pdf, without a person's name
+
+Every number comes from RESULTS/summary.json (python summary.py) and the records. What the prose
+says about them is checked (claims.py); with synthetic results it is not, and every page says so.
+"""
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+import unicodedata
+from pathlib import Path
+
+import typst
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package's modules
+
+import cli
+from files import UserError, write_atomically
+from models import ARCHITECTURES
+from report import claims, facts
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PARTS = ("part2_conv", "part3_architectures", "part4_activations", "part5_learning_rate")
+MODULES = (
+    "models", "data", "synthetic", "training", "records", "runs", "summary", "figures", "files",
+    "cli",
+)  # fmt: skip
+FIGURES = {
+    "part2": "part2_conv.py --samples FILE --kernel FILE",
+    "part3": "part3_architectures.py",
+    "part3_spread": "part3_architectures.py",
+    **{f"part3_weights_{name}": "part3_architectures.py" for name in ARCHITECTURES},
+    "part4": "part4_activations.py",
+    "part4_unscaled": "part4_activations.py --unscaled",
+    "part5": "part5_learning_rate.py",
+    "part5_schedules": "part5_learning_rate.py",
+}
+# Letters that Unicode does not take apart into one of ASCII and an accent
+LETTERS = str.maketrans(
+    {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe"}
+)
+
+
+def spell(name: str) -> str:
+    """A name as it can stand in a file's name: ASCII, lower case, underscores; perhaps nothing."""
+    letters = unicodedata.normalize("NFKD", name.lower().translate(LETTERS))
+    ascii_letters = "".join(c for c in letters if not unicodedata.combining(c))
+    return "_".join(re.findall("[a-z0-9]+", ascii_letters))
+
+
+def file_name(name: str, surname: str, student_id: str) -> str:
+    """The name that the assignment asks for, or one without a person.
+
+    Raises ValueError if only some are given, or one of them cannot be part of a file's name.
+    """
+    given = {"--name": name, "--surname": surname, "--id": student_id}
+    if not any(given.values()):
+        return "hw1_report.pdf"
+    for option, value in given.items():
+        if not value:
+            raise ValueError(f"argument {option}: is missing (give all three or none)")
+    for option in ("--name", "--surname"):
+        if not spell(given[option]):
+            raise ValueError(f"argument {option}: {given[option]!r} needs letters from A to Z")
+    if not re.fullmatch("[0-9]{6,7}", student_id):
+        raise ValueError(f"argument --id: {student_id!r} is not 6 or 7 digits")
+    stem = f"hw1_{spell(name)}_{spell(surname)}_e{student_id}"
+    if len(stem) > 200:
+        raise ValueError("arguments --name, --surname: too long for the name of a file")
+    return f"{stem}.pdf"
+
+
+def read_summary(results: Path) -> dict:
+    """RESULTS/summary.json, after a look whether everything is there. Raises UserError."""
+    path, make = results / "summary.json", f"python summary.py --out {results}"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        synthetic = summary["dataset"] == "synthetic"
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; make it with: {make}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: damaged ({error}); make it anew with: {make}") from error
+    options = f"--out {results}" + synthetic * " --dataset synthetic --quick"
+    if problem := missing(summary, results):
+        what, script = problem
+        wanted = f"--out {results}" if script.startswith("part2") else options
+        raise UserError(f"{what}; make it with: python {script} {wanted}, then {make}")
+    return summary
+
+
+def missing(summary: dict, results: Path) -> tuple[str, str] | None:
+    """The first thing that the report needs and its script; a demo may lack part4_unscaled."""
+    optional = {"part4_unscaled"} if summary["dataset"] == "synthetic" else set()
+    for part in ("part3", "part4", "part4_unscaled"):
+        if part in optional and not summary.get(part):
+            continue
+        for name in ARCHITECTURES:
+            row = summary.get(part, {}).get(name)
+            if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):
+                return f"{results / 'summary.json'}: {part} has no {name}", FIGURES[part]
+    drops = [
+        len(training["drop_epochs"])
+        for row in summary.get("part5", {}).values()
+        for training in row["trainings"].values()
+    ]
+    if not {0, 1, 2} <= set(drops) or drops.count(0) < 3:
+        return f"{results / 'summary.json'}: part5 is not complete", FIGURES["part5"]
+    for figure, script in FIGURES.items():
+        path = results / f"{figure}.png"
+        if not path.exists() and figure not in optional:
+            return f"{path}: missing", script
+    if not (results / "part2_out.npy").exists():
+        return f"{results / 'part2_out.npy'}: missing", FIGURES["part2"]
+    return None
+
+
+def typeset(known: dict, results: Path) -> bytes:
+    """The PDF. All that Typst reads is put in one folder, so that it need not read elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Path(folder)
+        for source in (*HERE.glob("*.typ"), HERE / "references.yml"):
+            shutil.copy(source, stage)
+        for module in (*PARTS, *MODULES):
+            shutil.copy(ROOT / f"{module}.py", stage)
+        for figure in FIGURES:
+            if (results / f"{figure}.png").exists():
+                shutil.copy(results / f"{figure}.png", stage)
+        (stage / "facts.json").write_text(json.dumps(known, allow_nan=False), encoding="utf-8")
+        try:
+            return typst.compile(stage / "report.typ", root=stage, ignore_system_fonts=True)
+        except typst.TypstError as error:
+            place = re.search(r"\w+\.typ:\d+", str(getattr(error, "diagnostic", "")))
+            where = place.group() if place else "report.typ"
+            raise UserError(f"{where}: cannot be typeset: {error}") from error
+
+
+def main() -> None:
+    parser = cli.Parser(__doc__)
+    add = parser.add_argument
+    add("--name", default="", help="without name, surname and id: hw1_report.pdf")
+    add("--surname", default="")
+    add("--id", default="", help="6 or 7 digits")
+    add("--results", type=Path, default=ROOT / "results", help="default: results")
+    add("--out", type=Path, default=ROOT / "report", help="default: report")
+    options = parser.parse_args()
+    person = [" ".join(text.split()) for text in (options.name, options.surname, options.id)]
+    try:
+        path = options.out / file_name(*person)
+    except ValueError as error:
+        parser.error(str(error))
+    cli.check_writable(parser, options.out)
+
+    summary = read_summary(options.results)
+    try:
+        known = facts.collect(summary, options.results)
+        if summary["dataset"] != "synthetic":
+            claims.check(summary, known)
+    except KeyError as error:  # made by another version of summary.py, or of other records
+        raise UserError(
+            f"{options.results / 'summary.json'}: {error} is missing there or in the records; "
+            f"make it anew with: python summary.py --out {options.results}"
+        ) from error
+    known |= {"name": " ".join(person[:2]).strip(), "id": person[2], "parts": PARTS,
+              "modules": MODULES}  # fmt: skip
+    pdf = typeset(known, options.results)
+    write_atomically(path, lambda file: file.write(pdf))
+    print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,165 @@
+"""What the prose of the report says about the numbers. A false claim stops the build.
+
+A claim is a function of the summary and the facts; its docstring is what it says. It returns
+whether it holds and the numbers that decide. Sentences that can go either way are no claims: their
+wording is chosen in the .typ files.
+"""
+
+from files import UserError
+from report.facts import CLEAR, MLPS, compare
+from report.facts_sgd import ACTIVATIONS, CHANCE, CNNS, estimated_ratio
+
+
+def full_protocol(summary: dict, facts: dict):
+    """part 3 has ten runs of 15 epochs each, part 5 trains 20 and 30 epochs"""
+    runs = {name: (row["runs"], row["epochs"]) for name, row in summary["part3"].items()}
+    trainings = summary["part5"][facts["from5"]["architecture"]]["trainings"]
+    epochs = {key: training["epochs"] for key, training in trainings.items()}
+    full = all(n >= 10 and length == 15 for n, length in runs.values())
+    return full and set(epochs.values()) == {20, 30}, f"runs, epochs: {runs}; {epochs}"
+
+
+def part2_signs(summary: dict, facts: dict):
+    """the strokes are dark in column 4 and bright in column 8 of part 2's picture, in every row"""
+    means = [(row[3], row[7]) for row in facts["from2"]["means"]]
+    return all(four < 0 < eight for four, eight in means), f"means of the maps: {means}"
+
+
+def cnns_beat_mlps(summary: dict, facts: dict):
+    """every CNN's mean test accuracy is above every MLP's by more than both deviations"""
+    rows = summary["part3"]
+    low = min(rows[name]["test_acc_mean"] - rows[name]["test_acc_std"] for name in CNNS)
+    high = max(rows[name]["test_acc_mean"] + rows[name]["test_acc_std"] for name in MLPS)
+    return low > high, f"CNNs from {low:.2f}, MLPs to {high:.2f}"
+
+
+def cnns_validate_above_mlps_training(summary: dict, facts: dict):
+    """every CNN classifies new images better than any MLP those that it was trained on"""
+    rows = summary["part3"]
+    low = min(rows[name]["val_acc_final"] for name in CNNS)
+    high = max(rows[name]["train_acc_final"] for name in MLPS)
+    return low > high, f"CNNs' validation from {low:.2f}, MLPs' training to {high:.2f}"
+
+
+def every_gap_is_positive(summary: dict, facts: dict):
+    """training accuracy ends above validation accuracy in every architecture"""
+    gaps = {name: round(row["gap"], 2) for name, row in summary["part3"].items()}
+    return min(gaps.values()) > 0, f"gaps {gaps}"
+
+
+def mlp_2_is_no_better(summary: dict, facts: dict):
+    """ten runs show no clear difference between mlp_1 and mlp_2"""
+    comparison = compare(summary["part3"]["mlp_2"], summary["part3"]["mlp_1"])
+    return not comparison["clear"], f"{comparison['errors']} standard errors, limit {CLEAR}"
+
+
+def families_differ_more_than_their_members(summary: dict, facts: dict):
+    """the step from the better MLP to the worst CNN is larger than the range of the CNNs"""
+    step, width = facts["from3"]["family_gap"], facts["from3"]["cnn_range"]
+    return float(step) > float(width), f"step {step}, range {width} points"
+
+
+def part5_uses_the_pick(summary: dict, facts: dict):
+    """part 5 trains the architecture with the best validation accuracy of part 3"""
+    used, pick = facts["from5"]["architecture"], facts["from3"]["by_validation"][0]
+    return used == pick, f"part 5 has {used}, best is {pick}"
+
+
+def mlp_weights_are_smooth(summary: dict, facts: dict):
+    """adjacent first-layer weights of both MLPs are clearly correlated"""
+    values = {name: round(facts["from3"]["neighbours"][name], 2) for name in MLPS}
+    return min(values.values()) > 0.2, f"correlations {values}"
+
+
+def sigmoid_gradient_is_smaller(summary: dict, facts: dict):
+    """the first recorded gradient is smaller with sigmoid than with ReLU in every architecture"""
+    pairs = {
+        name: (row["sigmoid"]["grad_first"], row["relu"]["grad_first"])
+        for name, row in summary["part4"].items()
+    }
+    return all(sigmoid < relu for sigmoid, relu in pairs.values()), f"sigmoid, ReLU: {pairs}"
+
+
+def gradient_falls_with_depth(summary: dict, facts: dict):
+    """the first recorded gradient falls from the MLPs to cnn_3, cnn_4 and cnn_5"""
+    rows, holds, numbers = summary["part4"], True, {}
+    for activation in ("relu", "sigmoid"):
+        values = [min(rows[name][activation]["grad_first"] for name in MLPS)]
+        values += [rows[name][activation]["grad_first"] for name in CNNS]
+        holds = holds and values == sorted(values, reverse=True)
+        numbers[activation] = [f"{value:.1e}" for value in values]
+    return holds, str(numbers)
+
+
+def ratios_follow_the_estimate(summary: dict, facts: dict):
+    """sigmoid over ReLU follows the estimate within a factor of 10, over a range of 30 and more"""
+    ratios = {
+        name: summary["part4"][name]["sigmoid"]["grad_first"]
+        / summary["part4"][name]["relu"]["grad_first"]
+        for name in ACTIVATIONS
+    }
+    holds = all(0.1 < ratio / estimated_ratio(name) < 10 for name, ratio in ratios.items())
+    return holds and max(ratios.values()) > 30 * min(ratios.values()), f"ratios {ratios}"
+
+
+def sigmoid_cnns_stay_at_chance(summary: dict, facts: dict):
+    """the loss of every CNN with sigmoid ends within 0.03 of ln 10"""
+    losses = {name: summary["part4"][name]["sigmoid"]["loss_last"] for name in CNNS}
+    return all(abs(loss - CHANCE) < 0.03 for loss in losses.values()), f"losses {losses}"
+
+
+def mlps_learn_with_both(summary: dict, facts: dict):
+    """both MLPs leave ln 10 with either activation, and end lower with ReLU"""
+    rows = {name: summary["part4"][name] for name in MLPS}
+    losses = {n: (r["relu"]["loss_last"], r["sigmoid"]["loss_last"]) for n, r in rows.items()}
+    return all(a < b < CHANCE - 0.05 for a, b in losses.values()), f"ReLU, sigmoid: {losses}"
+
+
+def unscaled_inputs_blow_up(summary: dict, facts: dict):
+    """without scaling the first recorded loss of mlp_1, mlp_2 and cnn_3 with ReLU is far higher"""
+    blown_up = facts["from4"]["blown_up"]
+    return {"mlp_1", "mlp_2", "cnn_3"} <= set(blown_up), f"at least doubled: {blown_up}"
+
+
+def a_tenth_is_fastest(summary: dict, facts: dict):
+    """SGD 0.1 gets before its last epoch where 0.01 ends, and 0.001 ends lowest"""
+    part5 = facts["from5"]
+    trainings = summary["part5"][part5["architecture"]]["trainings"]
+    final = {key: trainings[key]["val_acc_final"] for key in ("lr_0.1", "lr_0.01", "lr_0.001")}
+    epochs, last = part5["epochs_to_01"], trainings["lr_0.1"]["epochs"]
+    fastest = epochs is not None and epochs < last
+    return fastest and final["lr_0.001"] == min(final.values()), f"epoch {epochs}; {final}"
+
+
+def a_tenth_is_noisiest(summary: dict, facts: dict):
+    """within the last epoch the validation accuracy fluctuates most with SGD 0.1"""
+    noise = facts["from5"]["noise"]
+    return noise["sgd_1"] == max(noise.values()), f"deviations {noise}"
+
+
+def the_first_drop_helps_at_once(summary: dict, facts: dict):
+    """the validation accuracy is higher in the epoch after the first drop than in that before"""
+    before, after = (facts["from5"]["around_drops"][0] * 2)[:2]
+    return after > before, f"{before:.2f} before, {after:.2f} after"
+
+
+CLAIMS = [
+    full_protocol, part2_signs, cnns_beat_mlps, cnns_validate_above_mlps_training,
+    every_gap_is_positive, mlp_2_is_no_better, families_differ_more_than_their_members,
+    part5_uses_the_pick, mlp_weights_are_smooth, sigmoid_gradient_is_smaller,
+    gradient_falls_with_depth,
+    ratios_follow_the_estimate, sigmoid_cnns_stay_at_chance, mlps_learn_with_both,
+    unscaled_inputs_blow_up, a_tenth_is_fastest, a_tenth_is_noisiest,
+    the_first_drop_helps_at_once,
+]  # fmt: skip
+
+
+def check(summary: dict, facts: dict) -> None:
+    """Raise UserError for the first claim that the numbers do not bear out."""
+    for claim in CLAIMS:
+        holds, numbers = claim(summary, facts)
+        if not holds:
+            raise UserError(
+                f"the report claims that {claim.__doc__}, but the results say otherwise "
+                f"({claim.__name__}: {numbers}); rewrite what it says, then the claim"
+            )

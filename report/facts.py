@@ -1,0 +1,118 @@
+"""What the report knows: the summary, its numbers as texts, and what follows from them."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from files import read_npy
+from models import ARCHITECTURES
+from report.facts_sgd import CNNS, Variants, part4_facts, part5_facts
+from report.parameters import PARAMETERS
+from summary import accuracy_text, read_variants
+
+MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
+CLEAR = 3  # standard errors that a difference of means has to have to be called one
+FORMATS = {
+    "test_acc_best": ".2f", "train_acc_final": ".1f", "val_acc_final": ".1f",
+    "val_acc_best": ".1f", "train_acc_last": ".1f", "gap": ".1f", "parameters": ",",
+    "loss_first": ".3f", "loss_last": ".3f", "grad_first": ".1e", "grad_last": ".1e",
+}  # fmt: skip
+
+
+def number(value: float, form: str) -> str:
+    """`value` in the given format; what has overflown says so, what is huge is written with e."""
+    if not math.isfinite(value):
+        return "overflow"
+    text = f"{value:.1e}" if form.endswith("f") and abs(value) >= 1000 else f"{value:{form}}"
+    return "\N{MINUS SIGN}" + text[1:] if text.startswith("-") else text
+
+
+def with_texts(summary: dict | list | float) -> dict | list | float | None:
+    """A copy of the summary in which each row has its numbers as `text`, and no number is nan."""
+    if isinstance(summary, float):
+        return summary if math.isfinite(summary) else None
+    if not isinstance(summary, dict):
+        return summary
+    row = {key: with_texts(value) for key, value in summary.items()}
+    text = {k: number(summary[k], form) for k, form in FORMATS.items() if k in summary}
+    if "test_acc_mean" in summary:
+        text["test_acc"] = accuracy_text(summary).replace(" ", "\N{NO-BREAK SPACE}")
+    return row | {"text": text} if text else row
+
+
+def compare(one: dict, other: dict) -> dict:
+    """The difference of two means of test accuracies in points and in standard errors."""
+    variances = [(row["test_acc_std"] or 0) ** 2 / row["runs"] for row in (one, other)]
+    difference = one["test_acc_mean"] - other["test_acc_mean"]
+    errors = abs(difference) / max(math.sqrt(sum(variances)), 1e-9)
+    return {
+        "difference": f"{abs(difference):.2f}",
+        "errors": f"{errors:.1f}",
+        "higher": difference > 0,
+        "clear": errors >= CLEAR,
+    }
+
+
+def neighbour_correlation(weights: np.ndarray) -> float:
+    """Mean over the units of the correlation of horizontally or vertically adjacent weights."""
+    size = 32 if weights.ndim == 2 else weights.shape[-1]
+    correlations = []
+    for image in weights.reshape(-1, size, size):
+        first = np.concatenate([image[:, :-1].ravel(), image[:-1].ravel()])
+        second = np.concatenate([image[:, 1:].ravel(), image[1:].ravel()])
+        correlations.append(np.corrcoef(first, second)[0, 1])
+    return float(np.mean(correlations))
+
+
+def part2_facts(results: Path) -> dict:
+    """The means of the maps: rows are images, columns kernels."""
+    out = read_npy(results / "part2_out.npy").real
+    return {"images": out.shape[0], "kernels": out.shape[1], "means": out.mean((2, 3)).tolist()}
+
+
+def part3_facts(rows: dict, variants: Variants) -> dict:
+    """Orders of the architectures, comparisons of all pairs, and a look at the weights."""
+    order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
+    spread = [rows[name]["test_acc_mean"] for name in CNNS]
+    best = {
+        name: max(records, key=lambda record: record.test_acc) for name, records in variants.items()
+    }
+    neighbours = {name: neighbour_correlation(best[name]["weights"]) for name in rows}
+    return {
+        "order": order,
+        "by_validation": sorted(rows, key=lambda name: -rows[name]["val_acc_final"]),
+        "by_parameters": sorted(rows, key=lambda name: rows[name]["parameters"]),
+        "by_gap": sorted(rows, key=lambda name: rows[name]["gap"]),
+        "cnns_by_parameters": sorted(CNNS, key=lambda name: rows[name]["parameters"]),
+        "cnns_by_accuracy": [name for name in reversed(order) if name in CNNS],
+        "cnn_range": f"{max(spread) - min(spread):.1f}",
+        "family_gap": f"{min(spread) - max(rows[n]['test_acc_mean'] for n in MLPS):.1f}",
+        "compare": {a: {b: compare(rows[a], rows[b]) for b in rows if b != a} for a in rows},
+        "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
+        "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",
+        "neighbours": neighbours,
+        "neighbours_text": {name: number(value, ".2f") for name, value in neighbours.items()},
+    }  # fmt: skip
+
+
+def collect(summary: dict, results: Path) -> dict:
+    """All of the above, as report.typ reads it."""
+    architecture = next(iter(summary["part5"]))
+    variants = {part: read_variants(results, part) for part in ("part3", "part4", "part5")}
+    part5 = part5_facts(
+        architecture, summary["part5"][architecture], variants["part3"], variants["part5"]
+    )
+    adam, trainings = summary["part3"][architecture], summary["part5"][architecture]["trainings"]
+    part5["adam_comparison"] = {
+        role: compare(trainings[key], adam) for role, key in part5["keys"].items()
+    }
+    return with_texts(summary) | {
+        "names": list(ARCHITECTURES),
+        "formula": {name: {"terms": [f"{n:,}" for n in counts], "total": f"{sum(counts):,}"}
+                    for name, counts in PARAMETERS.items()},
+        "from2": part2_facts(results),
+        "from3": part3_facts(summary["part3"], variants["part3"]),
+        "from4": part4_facts(summary["part4"], summary["part4_unscaled"], variants["part4"]),
+        "from5": part5,
+    }  # fmt: skip

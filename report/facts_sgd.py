@@ -1,0 +1,97 @@
+"""What the report knows of parts 4 and 5, beyond the summary's own numbers."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from models import ARCHITECTURES
+from records import Record, epoch_means
+
+Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
+CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
+ACTIVATIONS = {"mlp_1": 1, "mlp_2": 1, "cnn_3": 2, "cnn_4": 4, "cnn_5": 6}  # layers of them
+CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
+RISING = 0.5  # points in three epochs, as in part5_learning_rate.py
+NEAR_ADAM = 2  # points below Adam's final validation accuracy, to compare speeds
+
+
+def estimated_ratio(name: str) -> float:
+    """Gradient with sigmoid over gradient with ReLU: a factor 1/4 for one of sqrt(1/2) a layer."""
+    return (1 / 4 / math.sqrt(1 / 2)) ** ACTIVATIONS[name]
+
+
+def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
+    """Ratios of gradients, and which trainings do what."""
+    rows = {n: rows[n] for n in ARCHITECTURES}  # the order of lists in the text
+    unscaled = {n: unscaled[n] for n in ARCHITECTURES if unscaled}
+    ratios = {n: rows[n]["sigmoid"]["grad_first"] / rows[n]["relu"]["grad_first"] for n in rows}
+    relu = {n: row["relu"] for n, row in rows.items()}
+    both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
+    change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
+    off = [max(r / estimated_ratio(n), estimated_ratio(n) / r) for n, r in ratios.items()]
+    first = {a: [rows[n][a]["grad_first"] for n in CNNS] for a in ("relu", "sigmoid")}
+    return {
+        "activations": ACTIVATIONS,
+        "ratio": {name: f"{ratio:.1e}" for name, ratio in ratios.items()},
+        "estimate": {name: f"{estimated_ratio(name):.1e}" for name in rows},
+        "off": f"{max(off):.1f}",
+        "ratio_range": f"{max(ratios.values()) / min(ratios.values()):,.0f}",
+        "fall": {a: f"{values[0] / values[-1]:,.0f}" for a, values in first.items()},
+        "leaves": {n: first_epoch(-mean_by_epoch(records[f"{n}_relu"], "loss_curve"), 0.1 - CHANCE)
+                   for n in rows},
+        "grow": [n for n, row in relu.items() if row["grad_last"] > 2 * row["grad_first"]],
+        "blown_up": [n for n in unscaled
+                     if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
+        "dead": [n for n in unscaled if not unscaled[n]["relu"]["grad_last"] > 0],
+        "better": [pair for pair in both if change[pair] < -0.05],
+        "worse": [pair for pair in both if not change[pair] < 0.05],
+    }  # fmt: skip
+
+
+def mean_by_epoch(records: Sequence[Record], curve: str = "val_acc_curve") -> np.ndarray:
+    """A curve, the mean over the points of each epoch and over the runs."""
+    curves = np.stack([record[curve] for record in records])
+    return epoch_means(curves, records[0].config["epochs"]).mean(axis=0)
+
+
+def first_epoch(values: np.ndarray, level: float) -> int | None:
+    """The first epoch, from 1, whose value is at least `level`, if any."""
+    reached = np.flatnonzero(values >= level)
+    return int(reached[0]) + 1 if len(reached) else None
+
+
+def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
+    """The trainings of architecture `name` by their role, and how fast and how steady they are."""
+    records = {
+        variant.removeprefix(f"{name}_"): records
+        for variant, records in part5.items()
+        if records[0].config["architecture"] == name
+    }
+    keys = {"sgd_1": "lr_0.1", "sgd_01": "lr_0.01", "sgd_001": "lr_0.001"}
+    for key, training in row["trainings"].items():
+        if training["drop_epochs"]:
+            keys.setdefault(["one_drop", "two_drops"][len(training["drop_epochs"]) - 1], key)
+    by_epoch = {role: mean_by_epoch(records[key]) for role, key in keys.items()}
+    by_epoch["adam"] = mean_by_epoch(part3[name])
+    near_adam = float(by_epoch["adam"][-1]) - NEAR_ADAM
+
+    noise = {}
+    for role in ("sgd_1", "sgd_01", "sgd_001"):
+        curve = records[keys[role]][0]["val_acc_curve"]
+        noise[role] = float(curve[-(len(curve) // len(by_epoch[role])) :].std())
+    drops = row["trainings"][keys["two_drops"]]["drop_epochs"]
+    around = [[float(a) for a in by_epoch["two_drops"][epoch - 1 : epoch + 1]] for epoch in drops]
+    return {
+        "architecture": name,
+        "keys": keys,
+        "near_adam": f"{near_adam:.1f}",
+        "epochs_to_adam": {role: first_epoch(a, near_adam) for role, a in by_epoch.items()},
+        "epochs_to_01": first_epoch(by_epoch["sgd_1"], by_epoch["sgd_01"][-1]),
+        "still_rising_01": bool(by_epoch["sgd_01"][-1] > by_epoch["sgd_01"][-4] + RISING),
+        "noise": noise,
+        "noise_text": {role: f"{value:.1f}" for role, value in noise.items()},
+        "drops": drops,
+        "around_drops": around,
+        "around_text": [[f"{a:.1f}" for a in pair] for pair in around],
+    }
