@@ -139,6 +139,9 @@ def parse_training_options(
         options.device = select_device(options.device, local_rank)
     except ValueError as error:
         parser.error(f"argument --device: {error}")
+    if options.device.type == "cuda":  # single precision, and the same result every time
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
     check_writable(parser, options.out)
     # Threads of two processes on the same core slow each other down many times. torchrun sets
     # OMP_NUM_THREADS to 1, which would leave cores idle.

@@ -30,9 +30,6 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
         index = int(name[5:]) if ":" in name else local_rank % max(count, 1)
         if index >= count:
             raise ValueError(f"{name}: PyTorch sees {count} CUDA devices here; try --device auto")
-        # single precision means single precision on a GPU too, and the same result every time
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
         return torch.device("cuda", index)
     if name == "mps" and not torch.backends.mps.is_available():
         raise ValueError("mps: PyTorch sees no Apple GPU here; try --device auto")

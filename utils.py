@@ -247,7 +247,7 @@ def _label_steps(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
     if len(lengths) == 1 and (length := lengths.pop()) in EPOCHS:
         steps_per_epoch = STEPS_PER_POINT * length / EPOCHS[length]
         above = axes.secondary_xaxis(
-            "top", (lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
+            "top", functions=(lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
         )
         above.set_xlabel("epoch")
 
