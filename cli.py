@@ -194,6 +194,7 @@ def run(main: Callable[[], None]) -> None:
     Exit status 1 for errors, 130 after Ctrl-C, 143 after SIGTERM.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout.reconfigure(errors="backslashreplace")  # the name of a folder may be any bytes
     try:
         main()
     except StillTraining as news:

@@ -1,0 +1,160 @@
+"""Hundreds of command lines: each ends with status 0, 1 or 2, with one line if it is an error."""
+
+import collections
+import getpass
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+import numpy as np
+import pytest
+from helpers_faults import ROOT, contents, environment, start, without_progress
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import CACHE_NAME
+
+LISTS = 400
+TRAINING = ["part3_architectures.py", "part4_activations.py", "part5_learning_rate.py"]
+NUMBERS = ["0", "-1", "1.5", "1e3", "nan", "", " 1", "+1", "0x1", "²", "٢", "9" * 5000, "1000001"]
+OUT = ["new", "new/deep/er", "./new/../new2", "..", "../beside", "", ".", "file", "file/below"]
+OUT += ["x" * 300, "with spaces", "-", "~", "$HOME", "%s%n", "ü", "\udcff", "new\nline"]
+FILES = ["samples.npy", "kernel.npy", "large.npy", "words.npy", "objects.npy", "empty.npy"]
+FILES += ["nan.npy", "complex.npy", "long.npy", "flat.npy", "none.npy", "text", "folder", ""]
+FILES += ["/dev/zero", "/proc/self/mem"]
+STRAY = ["--", "-", "-h", "-x", "--ep", "--epochs", "--out", "--none", "@file", "=", "--quick=1"]
+STRAY += ["--help=x", "--arch", "--drop-epochs", "--samples"]
+TORCHS_OWN = os.path.realpath(f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+RANKS = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"]
+
+
+def option(name, *values):
+    """An option with one of some values, as two arguments or as one."""
+    return st.sampled_from([form for v in values for form in ([name, v], [f"{name}={v}"])])
+
+
+any_option = st.one_of(
+    option("--out", *OUT),
+    st.sampled_from([["--plot-only"], ["--quick"], ["--unscaled"], ["--help"]]),
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), max_size=8)),
+    st.sampled_from(STRAY).map(lambda argument: [argument]),
+)
+training_option = st.one_of(
+    any_option,
+    option("--arch", "mlp_1", "mlp_2", "", "cnn_9", "MLP_1", "../mlp_1"),
+    option("--runs", "1", "2", *NUMBERS),
+    option("--epochs", "1", "2", *NUMBERS),
+    option("--batch-size", "50", "500", "1000000", *NUMBERS[:-3]),
+    option("--seed", "1", "4294967295", "4294967296", *NUMBERS),
+    option("--dataset", "synthetic", "cifar10", "mnist", ""),
+    option("--data-dir", "folder", "cache", "file", *OUT),
+    option("--device", "cpu", "auto", "cuda:99", "cuda:", "cuda:²", "cuda:" + "9" * 5000, "meta"),
+    option("--threads", "1", "2", *NUMBERS),
+    st.tuples(st.just("--drop-epochs"), *[st.sampled_from(["1", "2", *NUMBERS])] * 2).map(list),
+)
+part2_option = st.one_of(any_option, option("--samples", *FILES), option("--kernel", *FILES))
+ranks = st.dictionaries(st.sampled_from(RANKS), st.sampled_from(["0", "1", "2", "-1", "x", ""]))
+
+
+@st.composite
+def command_lines(draw):
+    """A script, its arguments and variables; what is trained is small unless an option says so."""
+    script = draw(st.sampled_from(["part2_conv.py", *TRAINING]))
+    if script not in TRAINING:
+        return script, sum(draw(st.lists(part2_option, max_size=4)), []), {}
+    arch = "mlp_2" if "part5" in script else "mlp_1"
+    small = f"--dataset synthetic --arch {arch} --runs 1 --epochs 1 --batch-size 150 --threads 1"
+    arguments = small.split() + ["--quick"] * draw(st.booleans())
+    arguments += sum(draw(st.lists(training_option, max_size=4)), [])
+    return script, arguments, draw(st.one_of(st.just({}), ranks))
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Answers requests: see helpers_fork."""
+    strict = environment(PYTHONIOENCODING="utf-8:strict")  # as in a terminal
+    process = start("tests/helpers_fork.py", cwd=ROOT, env=strict, stdin=subprocess.PIPE)
+
+    def serve(**request):
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield serve
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with what the arguments may name: arrays, a set of data, a file, a folder."""
+    folder, cache = tmp_path_factory.mktemp("inputs"), tmp_path_factory.mktemp("cache")
+    arrays = {
+        "samples": np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 1, 28, 28),
+        "kernel": np.linspace(-1, 1, 2 * 16).reshape(2, 1, 4, 4),
+        "large": np.ones((2, 1, 40, 40), np.float16),
+        "words": np.full((1, 1, 5, 5), "word"),
+        "objects": np.array([[[[{}]]]]),
+        "empty": np.zeros((0, 1, 5, 5)),
+        "nan": np.full((1, 1, 5, 5), np.nan),
+        "complex": np.full((1, 1, 5, 5), 1j),
+        "long": np.ones((1, 1, 5, 5), np.longdouble),
+        "flat": np.ones((28, 28)),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    for name in ("text", "file"):
+        (folder / name).write_text("not an array")
+    (folder / "folder").mkdir()
+    sets = {"train": 50_000, "test": 10_000}
+    images = {f"{k}_images": np.zeros((n, 32, 32), np.uint8) for k, n in sets.items()}
+    labels = {f"{k}_labels": (np.arange(n) % 10).astype(np.uint8) for k, n in sets.items()}
+    np.savez_compressed(cache / CACHE_NAME, **images, **labels)
+    (folder / "cache").symlink_to(cache)
+    return folder
+
+
+def places(arguments, cwd):
+    """Where a script may write: the output folder, and a folder of data that it would download."""
+    names = ["results", "data"]
+    for name, value in zip(arguments, arguments[1:], strict=False):
+        if name in ("--out", "--data-dir"):
+            names.append(value)
+    for name, _, value in (argument.partition("=") for argument in arguments):
+        if name in ("--out", "--data-dir"):
+            names.append(value)
+    return [TORCHS_OWN] + [os.path.realpath(cwd / name) for name in names]
+
+
+@pytest.mark.slow
+def test_command_lines(server, inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lines")
+    seen = collections.Counter()
+
+    @settings(max_examples=LISTS, deadline=None, derandomize=True, database=None)
+    @given(command_lines())
+    def try_one(command_line):
+        script, arguments, variables = command_line
+        cwd = folder / str(sum(seen.values())) / "here"
+        shutil.copytree(inputs, cwd, symlinks=True)
+        answer = server(
+            script=str(ROOT / script), arguments=arguments, environment=variables, cwd=str(cwd)
+        )
+        seen[script, answer["status"]] += 1
+        assert answer["status"] in (0, 1, 2), answer["stderr"]
+        assert "Traceback" not in answer["stderr"]
+        errors = without_progress(answer["stderr"])
+        if answer["status"] and "\n" not in "".join(arguments):
+            assert errors.count("\n") == 0 and errors.startswith(f"{script}: "), errors
+        allowed = places(arguments, cwd)
+        for path in answer["written"]:
+            related = (os.path.commonpath([path, place]) in (path, place) for place in allowed)
+            assert any(related) or path.startswith("/dev/"), path  # its parents may be made, too
+        for name, content in contents(inputs).items():
+            assert (cwd / name).read_bytes() == content
+        shutil.rmtree(cwd.parent)
+
+    try_one()
+    for script in ["part2_conv.py", *TRAINING]:
+        assert all(seen[script, status] for status in (0, 1, 2)), seen
