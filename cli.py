@@ -180,12 +180,20 @@ def print_figures(out: Path, pattern: str) -> None:
     print("figures:", *sorted(map(str, out.glob(pattern))), sep="\n  ")
 
 
-class Terminated(BaseException):
-    """SIGTERM has come."""
+class Stopped(BaseException):
+    """SIGINT (Ctrl-C) or SIGTERM has come."""
 
 
-def _terminate(signum, frame):
-    raise Terminated
+def _stop(number, frame):
+    _handle_signals(signal.SIG_DFL)  # a second one ends the process at once
+    sys.unraisablehook = lambda _: None  # objects half built now would complain in many lines
+    raise Stopped(number)
+
+
+def _handle_signals(handler) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and "&" in scripts set that
+            signal.signal(number, handler)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -193,7 +201,7 @@ def run(main: Callable[[], None]) -> None:
 
     Exit status 1 for errors, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    _handle_signals(_stop)
     sys.stdout.reconfigure(errors="backslashreplace")  # the name of a folder may be any bytes
     try:
         main()
@@ -206,12 +214,12 @@ def run(main: Callable[[], None]) -> None:
         status, message = 1, f"{error.filename or 'file system'}: {error.strerror or error}"
     except MemoryError as error:
         status, message = 1, f"not enough memory ({error}); try a smaller --batch-size"
-    except (KeyboardInterrupt, Terminated) as signal_exception:
-        status = 143 if isinstance(signal_exception, Terminated) else 130
+    except Stopped as stopped:
+        status = 128 + stopped.args[0]
         message = "stopped; finished runs are recorded, the same command goes on from there"
     else:
         return
     finally:  # nothing is left to be told about
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _handle_signals(signal.SIG_DFL)
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     sys.exit(status)

@@ -210,12 +210,12 @@ def _look(k: int, **changes) -> dict:
 def _smooth(curve: Sequence[float]) -> np.ndarray:
     """The mean of the finite values around each point, over a thirtieth of the curve.
 
-    Towards the ends the window gets narrower, so that it stays centred and the ends stay true.
+    The window narrows towards the start, where curves are steep, and is cut off at the end.
     """
     values = np.asarray(curve, dtype=np.float64)
     finite, index = np.isfinite(values), np.arange(len(values))
-    half_width = np.minimum(len(values) // 60, np.minimum(index, index[::-1]))
-    first, end = index - half_width, index + half_width + 1
+    half_width = np.minimum(len(values) // 60, index)
+    first, end = index - half_width, np.minimum(index + half_width + 1, len(values))
     sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(finite)])
     count = counts[end] - counts[first]
@@ -243,6 +243,7 @@ def _plot_against(axes: Axes, x: Sequence[float], y: Sequence[float], k: int) ->
 def _label_steps(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
     """Steps below, and above the epochs of a full training."""
     axes.set_xlabel("step")
+    axes.locator_params(axis="x", nbins=6)  # more labels of five digits would touch
     lengths = {len(curve) for curve in curves}
     if len(lengths) == 1 and (length := lengths.pop()) in EPOCHS:
         steps_per_epoch = STEPS_PER_POINT * length / EPOCHS[length]

