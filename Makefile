@@ -33,7 +33,7 @@ lint: .venv/installed  ## ruff
 	$(RUN) -m ruff format --check .
 
 part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
-	$(RUN) part2_conv.py $(ARGS)
+	$(RUN) part2_conv.py $(if $(filter-out results,$(OUT)),--out $(OUT)) $(ARGS)
 
 part3: .venv/installed  ## the five architectures, full protocol, resumable
 	$(RUN) part3_architectures.py --out $(OUT) $(ARGS)
@@ -45,10 +45,10 @@ part4: .venv/installed  ## ReLU and sigmoid, then the bonus question's unscaled 
 part5: .venv/installed  ## the learning rates and schedules
 	$(RUN) part5_learning_rate.py --out $(OUT) $(ARGS)
 
-results: part3 part4 part5 summary  ## everything, full protocol, resumable
+results: part3 part4 part5 summary  ## parts 3 to 5 in full, resumable, and their numbers
 
-summary: .venv/installed  ## results/summary.json and the README's tables, from the records
-	$(RUN) summary.py --out $(OUT) --readme README.md
+summary: .venv/installed  ## summary.json from the records; of results also the README's tables
+	$(RUN) summary.py --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md)
 
 report: .venv/installed  ## the PDF, from results (NAME=Ada SURNAME=Lovelace ID=2345678)
 	$(RUN) report/build.py --name "$(NAME)" --surname "$(SURNAME)" --id "$(ID)" --results $(OUT)

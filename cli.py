@@ -56,7 +56,7 @@ def training_parser(
     parser = Parser(docstring)
     parser.set_defaults(full_and_quick={"runs": runs, "epochs": epochs})
     add = parser.add_argument
-    add("--arch", choices=architectures, help="one architecture instead of the assignment's choice")
+    add("--arch", choices=architectures, help="only this architecture")
     add(
         "--runs",
         type=positive,
@@ -82,8 +82,8 @@ def training_parser(
     add(
         "--out",
         type=Path,
-        help="where records, dictionaries and figures go (default: results; "
-        "results/quick with --quick; results/synthetic with --dataset synthetic)",
+        help="where records, dictionaries and figures go (default: results, with "
+        "--quick results/quick; of synthetic images results/synthetic-full, results/synthetic)",
     )
     add(
         "--device",
@@ -100,7 +100,7 @@ def training_parser(
     )
     add("--quick", action="store_true", help="a small protocol that takes seconds per network")
     add("--plot-only", action="store_true", help="make the figures from what is recorded")
-    return parser  # fmt: skip
+    return parser
 
 
 def device_name(text: str) -> str:
@@ -165,7 +165,7 @@ def check_writable(parser: Parser, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        parser.error(f"argument --out: {out} cannot be written to ({error.strerror})")
+        parser.error(f"argument --out: {out} cannot be written to ({error.strerror or error})")
 
 
 def num_cores() -> int:
@@ -212,8 +212,11 @@ def run(main: Callable[[], None]) -> None:
         status, message = 1, str(error)
     except OSError as error:
         status, message = 1, f"{error.filename or 'file system'}: {error.strerror or error}"
-    except MemoryError as error:
-        status, message = 1, f"not enough memory ({error}); try a smaller --batch-size"
+    except (MemoryError, RuntimeError) as error:  # torch raises the latter
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, RuntimeError) and "memory" not in reason:
+            raise
+        status, message = 1, f"not enough memory for such batches or files ({reason})"
     except Stopped as stopped:
         status = 128 + stopped.args[0]
         message = "stopped; finished runs are recorded, the same command goes on from there"

@@ -6,6 +6,8 @@ gray once and kept as that file.
 """
 
 import hashlib
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +139,7 @@ def read_cifar10(data_dir: Path) -> Arrays:
     try:
         arrays = read_npz(cache, max_bytes=100_000_000)
     except OSError as error:
-        raise UserError(f"{cache}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{cache}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise UserError(f"{cache}: {error}; {_WAY_OUT}") from error
     _check(arrays, cache)
@@ -167,7 +169,7 @@ def _check(arrays: Arrays, source: Path) -> None:
 
 
 def download_cifar10(data_dir: Path, dataset_class: type | None = None) -> Arrays:
-    """CIFAR-10 through torchvision, downloaded to `data_dir` if it is not there, in gray.
+    """CIFAR-10 through torchvision, downloaded unless `data_dir` holds it, in gray.
 
     `dataset_class` stands for `torchvision.datasets.CIFAR10`. Raises UserError if that fails.
     """
@@ -180,9 +182,16 @@ def download_cifar10(data_dir: Path, dataset_class: type | None = None) -> Array
             "pip install --force-reinstall torch torchvision"
         ) from error
     dataset_class = dataset_class or CIFAR10
+    archive, unpacked = (data_dir / n for n in (dataset_class.filename, dataset_class.base_folder))
     try:
-        train = dataset_class(data_dir, train=True, download=True)
-        test = dataset_class(data_dir, train=False, download=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        # torchvision writes in place, which other processes may be doing just now
+        with tempfile.TemporaryDirectory(prefix=".download.", dir=data_dir) as own_folder:
+            if archive.exists():
+                shutil.copy(archive, own_folder)
+            folder = data_dir if unpacked.exists() else own_folder
+            train = dataset_class(folder, train=True, download=True)
+            test = dataset_class(folder, train=False, download=True)
     except (OSError, RuntimeError, EOFError) as error:
         raise UserError(
             f"{data_dir}: there is no {CACHE_NAME}, and CIFAR-10 could not be downloaded or "

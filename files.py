@@ -157,8 +157,8 @@ class _Array(np.ndarray):
 _STAND_INS = {
     "_reconstruct": lambda *_: np.ndarray.__new__(_Array, 0),
     "scalar": lambda dtype, data: np.frombuffer(data, dtype.numeric, 1)[0],
-    "_frombuffer": lambda data, dtype, shape, order: np.ndarray(
-        shape, dtype.numeric, data, order=order
+    "_frombuffer": lambda data, dtype, shape, order: np.frombuffer(data, dtype.numeric).reshape(
+        shape, order=order
     ),
     "ndarray": None,  # an argument only
     "dtype": _DType,
@@ -179,7 +179,7 @@ def save_dictionary(path: Path, result: dict) -> None:
 
 
 def load_dictionary(path: Path) -> dict:
-    """A dictionary that `save_dictionary` wrote, unpickled without running anybody's code.
+    """For readers: a dictionary that `save_dictionary` wrote, without running anybody's code.
 
     Containers, numbers, strings and arrays of numbers are admitted, all else raises UserError.
     """
@@ -190,6 +190,6 @@ def load_dictionary(path: Path) -> dict:
             raise ValueError(f"it holds a {type(result).__name__}")
         return {k: np.asarray(v) if isinstance(v, _Array) else v for k, v in result.items()}
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # unpickling damaged bytes can raise nearly anything
         raise UserError(f"{path}: not a plain pickled dictionary ({error})") from error

@@ -4,6 +4,7 @@ Convolutions have stride 1, max-pooling has stride 2, both are valid (no padding
 PyTorch's default initialisation. There is no activation after the FC-64 of mlp_2 nor after the last
 convolution of cnn_3, as in the assignment. There is no softmax: the cross-entropy takes logits.
 
+    >>> from torch import nn
     >>> from models import build
     >>> model = build("cnn_3", nn.Sigmoid)
 """

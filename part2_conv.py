@@ -1,12 +1,13 @@
 """Part 2: a convolutional layer's forward pass in NumPy, run on a small batch of digits.
 
 Convolves the images with a bank of kernels, prints the largest difference from torch.conv2d, saves
-the output (part2_out.npy) and its picture (part2.png).
+the output (part2_out.npy), its picture (part2.png) and the names of its input (part2.json).
 
     python part2_conv.py --samples samples_4.npy --kernel kernel.npy    # the course's files
     python part2_conv.py                                                # built-in digits, kernels
 """
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -119,6 +120,10 @@ def main() -> None:
     else:
         out = convolve(options)
         write_atomically(recorded, lambda file: np.save(file, out))
+        files = {name: path and path.name for name, path in
+                 (("samples", options.samples), ("kernel", options.kernel))}  # fmt: skip
+        text = json.dumps(files).encode()
+        write_atomically(save_dir / "part2.json", lambda file: file.write(text))
     part2Plots(out.real, save_dir=str(save_dir), filename="part2")
     cli.print_figures(save_dir, "part2*.png")
 

@@ -1,8 +1,8 @@
 """Part 5: the learning rate of SGD: 0.1, 0.01 and 0.001, then lowered in steps from 0.1.
 
 All trainings start from the same weights. Records them in OUT/runs/part5, pickles the dictionary
-OUT/part5_<name>.pkl, draws the three learning rates (part5.png) and the two schedules
-(part5_schedules.png), and compares the test accuracy with Adam's, recorded by part 3.
+OUT/part5_<name>.pkl, draws the three learning rates (part5_<name>.png) and the two schedules
+(part5_<name>_schedules.png), and compares the test accuracy with Adam's, recorded by part 3.
 
     python part5_learning_rate.py                                # the architecture best in part 3
     python part5_learning_rate.py --arch mlp_2                   # another one, but not mlp_1
@@ -71,21 +71,23 @@ def schedule_epochs(options: Namespace) -> int:
 def stops_increasing(val_acc_curve: np.ndarray, epochs: int, after: int = 0) -> int:
     """The first epoch past `after`, counted from 1, at which the accuracy has stopped increasing.
 
-    The rule stands at PATIENCE. Returns `epochs` if the curve, which spans as many, still rises.
+    The rule stands at PATIENCE. Returns `epochs`, as many as the curve spans, if it has not.
     """
     by_epoch = epoch_means(val_acc_curve, epochs)
-    for epoch in range(after + 1, epochs):
+    for epoch in range(after + 1, epochs - PATIENCE + 1):
         if not by_epoch[epoch : epoch + PATIENCE].max() > by_epoch[epoch - 1] + MIN_GAIN:
             return epoch
     return epochs
 
 
 def read_off(run: Run, options: Namespace, after: int = 0) -> int:
-    """`stops_increasing` of a recorded run."""
+    """`stops_increasing` of a recorded run; of several repetitions the first one is read."""
     ((record,),) = find_finished({run.variant: [run]}, [run.variant], options).values()
     epoch = stops_increasing(record["val_acc_curve"], run.epochs, after)
-    rising = "; it still rises there: try more --epochs" if epoch == run.epochs else ""
-    print(f"{run.variant}: the validation accuracy stops increasing at epoch {epoch}{rising}")
+    if epoch == run.epochs:
+        print(f"{run.variant}: the validation accuracy has not stopped increasing by epoch {epoch}")
+    else:
+        print(f"{run.variant}: the validation accuracy stops increasing at epoch {epoch}")
     return epoch
 
 
@@ -145,7 +147,7 @@ def main() -> None:
     result = combine(name, finished)
     if not options.plot_only:
         save_dictionary(options.out / f"part5_{options.arch}.pkl", result)
-    part5Plots(result, save_dir=save_dir, filename="part5", show_plot=False)
+    part5Plots(result, save_dir=save_dir, filename=f"part5_{options.arch}", show_plot=False)
 
     sha256 = finished["1"][0].config["data_sha256"]
     adam = read_adam_records(options.arch, sha256, options.out)
@@ -154,8 +156,8 @@ def main() -> None:
         print(f"SGD, learning rates {rates}: test accuracy {describe(finished[drops])}")
     missing = "no records on the same data here: run part3_architectures.py"
     print(f"Adam in part 3: test accuracy {describe(adam) if adam else missing}")
-    plot_schedules(name, finished, adam, options.out / "part5_schedules.png")
-    cli.print_figures(options.out, "part5*.png")
+    plot_schedules(name, finished, adam, options.out / f"part5_{options.arch}_schedules.png")
+    cli.print_figures(options.out, f"part5_{options.arch}*.png")
 
 
 if __name__ == "__main__":

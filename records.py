@@ -7,6 +7,7 @@
 nor averaged in.
 """
 
+import contextlib
 import json
 import math
 from argparse import Namespace
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from data import SCALED, SPLIT_SEED, Data
@@ -25,7 +26,6 @@ from models import build
 from training import RECORD_EVERY
 
 MAX_RECORD_BYTES = 50_000_000
-Curves = dict[str, list[Tensor]]  # by name, one () tensor on the device for each point
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ def find_record(run: Run, out: Path, data_sha256: str | None = None) -> Record |
         record = read_record(path)
     except ValueError as error:
         aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        tqdm.write(f"{path}: damaged ({error}); moved to {aside.name}, the run is trained again")
+        with contextlib.suppress(FileNotFoundError):  # another process may have moved it
+            path.replace(aside)
+        tqdm.write(f"{path}: damaged ({error}); moved to {aside.name}, the run has to be trained")
         return None
     expected = run.config(data_sha256 or record.config.get("data_sha256"))
     for key in expected.keys() | record.config.keys():
@@ -229,8 +230,9 @@ def read_adam_records(architecture: str, data_sha256: str, out: Path) -> list[Re
 
 
 def label(name: str, options: Namespace) -> str:
-    """`name` as it appears in dictionaries and figures: anything but the real thing says so."""
+    """`name` as it appears in dictionaries and figures, with what is not the assignment's own."""
     kinds = ["synthetic"] * (options.dataset == "synthetic") + ["quick"] * options.quick
+    kinds += ["unscaled"] * getattr(options, "unscaled", False)
     return f"{name} ({', '.join(kinds)})" if kinds else name
 
 

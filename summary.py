@@ -9,6 +9,7 @@ denominator); the best of several runs, which the assignment asks for, is an opt
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,7 +85,6 @@ def summarise_part4(out: Path, part: str) -> dict:
             "loss_last": final(records, "loss_curve"),
             "grad_first": float(np.mean([record["grad_curve"][0] for record in records])),
             "grad_last": final(records, "grad_curve"),
-            "train_acc_last": final(records, "train_acc_curve"),
         }
     return rows
 
@@ -126,7 +126,15 @@ def summarise(out: Path) -> dict:
     if len({record.config["data_sha256"] for record in records}) > 1:
         raise UserError(f"{out}: its records were trained on different data")
     config = records[0].config
-    return {"dataset": config["dataset"], "data_sha256": config["data_sha256"], **summary}
+    known = {"dataset": config["dataset"], "data_sha256": config["data_sha256"]}
+    return known | without_nan(summary)
+
+
+def without_nan(value: dict | float) -> dict | float | None:
+    """A copy in which what is not finite, as the loss of a diverged training, is None."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def accuracy_text(row: dict) -> str:
@@ -134,6 +142,14 @@ def accuracy_text(row: dict) -> str:
     if row["test_acc_std"] is None:
         return f"{row['test_acc_mean']:.2f}"
     return f"{row['test_acc_mean']:.2f} ± {row['test_acc_std']:.2f}"
+
+
+def number_text(value: float | None, form: str) -> str:
+    """`value` in the given format; what has overflown says so, what is huge is written with e."""
+    if value is None:
+        return "overflow"
+    text = f"{value:.1e}" if form.endswith("f") and abs(value) >= 1000 else f"{value:{form}}"
+    return "\N{MINUS SIGN}" + text[1:] if text.startswith("-") else text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -151,8 +167,10 @@ def tables(summary: dict) -> str:
         for name in ARCHITECTURES if (r := summary["part3"].get(name))
     ]  # fmt: skip
     part4 = [
-        [f"{name}, {activation}{kind}", f"{r['loss_first']:.3f}", f"{r['loss_last']:.3f}",
-         f"{r['grad_first']:.1e}", f"{r['grad_last']:.1e}", accuracy_text(r)]
+        [f"{name}, {activation}{kind}",
+         *(number_text(r[f"loss_{point}"], ".3f") for point in ("first", "last")),
+         *(number_text(r[f"grad_{point}"], ".1e") for point in ("first", "last")),
+         accuracy_text(r)]
         for part, kind in (("part4", ""), ("part4_unscaled", ", inputs 0 to 255"))
         for name in ARCHITECTURES
         for activation, r in summary[part].get(name, {}).items()
@@ -185,7 +203,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, help="a file with the two markers")
     options = parser.parse_args()
     summary = summarise(options.out)
-    text = json.dumps(summary, indent=1) + "\n"
+    text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
     write_atomically(options.out / "summary.json", lambda file: file.write(text.encode()))
     print(tables(summary))
     if options.readme:

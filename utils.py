@@ -1,4 +1,4 @@
-"""The course's plotting helpers, written anew: same names, arguments and defaults.
+"""The course's plotting helpers, written anew: same names and arguments.
 
 This file imports nothing else of the package, and the course's own utils.py can take its place.
 All helpers create SAVE_DIR, save FILENAME.png there (named after the helper if there is no name)
@@ -250,7 +250,7 @@ def _label_steps(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
         above = axes.secondary_xaxis(
             "top", functions=(lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
         )
-        above.set_xlabel("epoch")
+        above.set_xlabel(f"epoch of {steps_per_epoch:.0f} steps")
 
 
 def _name_trainings(figure: Figure, results: Sequence[dict], **changes) -> None:

@@ -31,15 +31,15 @@ MODULES = (
     "models", "data", "synthetic", "training", "records", "runs", "summary", "figures", "files",
     "cli",
 )  # fmt: skip
-FIGURES = {
+FIGURES = {  # by name, the script that draws it; {} is the architecture of part 5
     "part2": "part2_conv.py --samples FILE --kernel FILE",
     "part3": "part3_architectures.py",
     "part3_spread": "part3_architectures.py",
     **{f"part3_weights_{name}": "part3_architectures.py" for name in ARCHITECTURES},
     "part4": "part4_activations.py",
     "part4_unscaled": "part4_activations.py --unscaled",
-    "part5": "part5_learning_rate.py",
-    "part5_schedules": "part5_learning_rate.py",
+    "part5_{}": "part5_learning_rate.py",
+    "part5_{}_schedules": "part5_learning_rate.py",
 }
 # Letters that Unicode does not take apart into one of ASCII and an accent
 LETTERS = str.maketrans(
@@ -104,19 +104,16 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
             row = summary.get(part, {}).get(name)
             if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):
                 return f"{results / 'summary.json'}: {part} has no {name}", FIGURES[part]
-    drops = [
-        len(training["drop_epochs"])
-        for row in summary.get("part5", {}).values()
-        for training in row["trainings"].values()
-    ]
+    architecture = facts.reported_architecture(summary)
+    trainings = summary["part5"][architecture]["trainings"].values() if architecture else []
+    drops = [len(training["drop_epochs"]) for training in trainings]
     if not {0, 1, 2} <= set(drops) or drops.count(0) < 3:
-        return f"{results / 'summary.json'}: part5 is not complete", FIGURES["part5"]
-    for figure, script in FIGURES.items():
-        path = results / f"{figure}.png"
-        if not path.exists() and figure not in optional:
-            return f"{path}: missing", script
-    if not (results / "part2_out.npy").exists():
-        return f"{results / 'part2_out.npy'}: missing", FIGURES["part2"]
+        return f"{results / 'summary.json'}: part5 is not complete", "part5_learning_rate.py"
+    files = {f"{figure.format(architecture)}.png": FIGURES[figure] for figure in FIGURES}
+    files |= {"part2_out.npy": FIGURES["part2"], "part2.json": FIGURES["part2"]}
+    for file, script in files.items():
+        if not (results / file).exists() and Path(file).stem not in optional:
+            return f"{results / file}: missing", script
     return None
 
 
@@ -128,9 +125,8 @@ def typeset(known: dict, results: Path) -> bytes:
             shutil.copy(source, stage)
         for module in (*PARTS, *MODULES):
             shutil.copy(ROOT / f"{module}.py", stage)
-        for figure in FIGURES:
-            if (results / f"{figure}.png").exists():
-                shutil.copy(results / f"{figure}.png", stage)
+        for figure in results.glob("part*.png"):
+            shutil.copy(figure, stage)
         (stage / "facts.json").write_text(json.dumps(known, allow_nan=False), encoding="utf-8")
         try:
             return typst.compile(stage / "report.typ", root=stage, ignore_system_fonts=True)

@@ -91,6 +91,15 @@ def gradient_falls_with_depth(summary: dict, facts: dict):
     return holds, str(numbers)
 
 
+def gradients_with_relu_catch_up(summary: dict, facts: dict):
+    """from cnn_3 to cnn_5 the last gradient falls by at most 10 with ReLU, over 100 with sigmoid"""
+    fall = {}
+    for activation in ("relu", "sigmoid"):
+        few, *_, many = (summary["part4"][name][activation]["grad_last"] for name in CNNS)
+        fall[activation] = few / many
+    return fall["relu"] <= 10 and fall["sigmoid"] > 100, f"factors {fall}"
+
+
 def ratios_follow_the_estimate(summary: dict, facts: dict):
     """sigmoid over ReLU follows the estimate within a factor of 10, over a range of 30 and more"""
     ratios = {
@@ -129,6 +138,12 @@ def unscaled_inputs_blow_up(summary: dict, facts: dict):
     return {"mlp_1", "mlp_2", "cnn_3"} <= set(blown_up), f"at least doubled: {blown_up}"
 
 
+def drops_are_read_off(summary: dict, facts: dict):
+    """the learning rate drops at the epochs that the rule of part5_learning_rate.py reads off"""
+    drops, ruled = facts["from5"]["drops"], facts["from5"]["ruled_drops"]
+    return drops == ruled, f"drops {drops}, by the rule {ruled}"
+
+
 def a_tenth_is_fastest(summary: dict, facts: dict):
     """SGD 0.1 gets before its last epoch where 0.01 ends, and 0.001 ends lowest"""
     part5 = facts["from5"]
@@ -155,9 +170,10 @@ CLAIMS = [
     full_protocol, part2_signs, cnns_beat_mlps, cnns_validate_above_mlps_training,
     every_gap_is_positive, mlp_2_is_no_better, families_differ_more_than_their_members,
     part5_uses_the_pick, mlp_weights_are_smooth, sigmoid_gradient_is_smaller,
-    gradient_falls_with_depth, ratios_follow_the_estimate, deep_sigmoid_cnns_stay_at_chance,
-    the_deepest_waits_longest, mlps_learn_with_both, unscaled_inputs_blow_up, a_tenth_is_fastest,
-    a_tenth_is_noisiest, the_first_drop_helps_at_once,
+    gradient_falls_with_depth, gradients_with_relu_catch_up, ratios_follow_the_estimate,
+    deep_sigmoid_cnns_stay_at_chance, the_deepest_waits_longest, mlps_learn_with_both,
+    unscaled_inputs_blow_up, drops_are_read_off, a_tenth_is_fastest, a_tenth_is_noisiest,
+    the_first_drop_helps_at_once,
 ]  # fmt: skip
 
 

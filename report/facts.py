@@ -1,5 +1,6 @@
 """What the report knows: the summary, its numbers as texts, and what follows from them."""
 
+import json
 import math
 from pathlib import Path
 
@@ -9,33 +10,23 @@ from files import read_npy
 from models import ARCHITECTURES
 from report.facts_sgd import CNNS, Variants, part4_facts, part5_facts
 from report.parameters import PARAMETERS
-from summary import accuracy_text, read_variants
+from summary import accuracy_text, number_text, read_variants
 
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
 CLEAR = 3  # standard errors that a difference of means has to have to be called one
 FORMATS = {
     "test_acc_best": ".2f", "train_acc_final": ".1f", "val_acc_final": ".1f",
-    "val_acc_best": ".1f", "train_acc_last": ".1f", "gap": ".1f", "parameters": ",",
+    "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
     "loss_first": ".3f", "loss_last": ".3f", "grad_first": ".1e", "grad_last": ".1e",
 }  # fmt: skip
 
 
-def number(value: float, form: str) -> str:
-    """`value` in the given format; what has overflown says so, what is huge is written with e."""
-    if not math.isfinite(value):
-        return "overflow"
-    text = f"{value:.1e}" if form.endswith("f") and abs(value) >= 1000 else f"{value:{form}}"
-    return "\N{MINUS SIGN}" + text[1:] if text.startswith("-") else text
-
-
 def with_texts(summary: dict | list | float) -> dict | list | float | None:
-    """A copy of the summary in which each row has its numbers as `text`, and no number is nan."""
-    if isinstance(summary, float):
-        return summary if math.isfinite(summary) else None
+    """A copy of the summary in which each row has its numbers as `text`."""
     if not isinstance(summary, dict):
         return summary
     row = {key: with_texts(value) for key, value in summary.items()}
-    text = {k: number(summary[k], form) for k, form in FORMATS.items() if k in summary}
+    text = {k: number_text(summary[k], form) for k, form in FORMATS.items() if k in summary}
     if "test_acc_mean" in summary:
         text["test_acc"] = accuracy_text(summary).replace(" ", "\N{NO-BREAK SPACE}")
     return row | {"text": text} if text else row
@@ -65,10 +56,19 @@ def neighbour_correlation(weights: np.ndarray) -> float:
     return float(np.mean(correlations))
 
 
+def reported_architecture(summary: dict) -> str | None:
+    """That one of part 5's which is best in part 3 by its final validation accuracy."""
+    part3 = summary["part3"]
+    candidates = [name for name in summary.get("part5", {}) if name in part3]
+    return max(candidates, key=lambda name: part3[name]["val_acc_final"], default=None)
+
+
 def part2_facts(results: Path) -> dict:
-    """The means of the maps: rows are images, columns kernels."""
+    """The files of the input, and the means of the maps: rows are images, columns kernels."""
     out = read_npy(results / "part2_out.npy").real
-    return {"images": out.shape[0], "kernels": out.shape[1], "means": out.mean((2, 3)).tolist()}
+    files = json.loads((results / "part2.json").read_text(encoding="utf-8"))
+    means = out.mean((2, 3)).tolist()
+    return {"images": out.shape[0], "kernels": out.shape[1], "means": means, "files": files}
 
 
 def part3_facts(rows: dict, variants: Variants) -> dict:
@@ -92,13 +92,13 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
         "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",
         "neighbours": neighbours,
-        "neighbours_text": {name: number(value, ".2f") for name, value in neighbours.items()},
+        "neighbours_text": {name: number_text(value, ".2f") for name, value in neighbours.items()},
     }  # fmt: skip
 
 
 def collect(summary: dict, results: Path) -> dict:
     """All of the above, as report.typ reads it."""
-    architecture = next(iter(summary["part5"]))
+    architecture = reported_architecture(summary)
     variants = {part: read_variants(results, part) for part in ("part3", "part4", "part5")}
     part5 = part5_facts(
         architecture, summary["part5"][architecture], variants["part3"], variants["part5"]

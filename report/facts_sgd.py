@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models import ARCHITECTURES
+from part5_learning_rate import stops_increasing
 from records import Record, epoch_means
 
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
@@ -24,29 +25,40 @@ def estimated_ratio(name: str) -> float:
 def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
     """Ratios of gradients, and which trainings do what."""
     rows = {n: rows[n] for n in ARCHITECTURES}  # the order of lists in the text
-    unscaled = {n: unscaled[n] for n in ARCHITECTURES if unscaled}
+    unscaled = {
+        n: {a: with_nan(row) for a, row in unscaled[n].items()} for n in ARCHITECTURES if unscaled
+    }
     ratios = {n: rows[n]["sigmoid"]["grad_first"] / rows[n]["relu"]["grad_first"] for n in rows}
     relu = {n: row["relu"] for n, row in rows.items()}
     both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
     change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
     off = [max(r / estimated_ratio(n), estimated_ratio(n) / r) for n, r in ratios.items()]
-    first = {a: [rows[n][a]["grad_first"] for n in CNNS] for a in ("relu", "sigmoid")}
+
+    def fall(activation: str, point: str) -> str:
+        few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
+        return f"{few / many:,.{0 if few > 10 * many else 1}f}"
+
     return {
-        "activations": ACTIVATIONS,
         "ratio": {name: f"{ratio:.1e}" for name, ratio in ratios.items()},
         "estimate": {name: f"{estimated_ratio(name):.1e}" for name in rows},
         "off": f"{max(off):.1f}",
         "ratio_range": f"{max(ratios.values()) / min(ratios.values()):,.0f}",
-        "fall": {a: f"{values[0] / values[-1]:,.0f}" for a, values in first.items()},
+        "fall": {a: fall(a, "grad_first") for a in ("relu", "sigmoid")},
+        "fall_last": {a: fall(a, "grad_last") for a in ("relu", "sigmoid")},
         "leaves": {a: {n: epoch_below(CHANCE - 0.1, records[f"{n}_{a}"]) for n in rows}
                    for a in ("relu", "sigmoid")},
-        "grow": [n for n, row in relu.items() if row["grad_last"] > 2 * row["grad_first"]],
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
-        "dead": [n for n in unscaled if not unscaled[n]["relu"]["grad_last"] > 0],
+        "dead": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0],
+        "diverged": [n for n in unscaled if math.isnan(unscaled[n]["relu"]["grad_last"])],
         "better": [pair for pair in both if change[pair] < -0.05],
         "worse": [pair for pair in both if not change[pair] < 0.05],
     }  # fmt: skip
+
+
+def with_nan(row: dict) -> dict:
+    """A row of the summary; what is not finite is None there, and nan again here."""
+    return {key: math.nan if value is None else value for key, value in row.items()}
 
 
 def mean_by_epoch(records: Sequence[Record], curve: str = "val_acc_curve") -> np.ndarray:
@@ -74,9 +86,14 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
         if records[0].config["architecture"] == name
     }
     keys = {"sgd_1": "lr_0.1", "sgd_01": "lr_0.01", "sgd_001": "lr_0.001"}
-    for key, training in row["trainings"].items():
-        if training["drop_epochs"]:
-            keys.setdefault(["one_drop", "two_drops"][len(training["drop_epochs"]) - 1], key)
+    ruled = []  # the epochs of the drops by part 5's rule; other schedules may be recorded, too
+    for role, previous in (("one_drop", "sgd_1"), ("two_drops", "one_drop")):
+        previous_run = records[keys[previous]][0]
+        curve, epochs = previous_run["val_acc_curve"], previous_run.config["epochs"]
+        ruled.append(stops_increasing(curve, epochs, *ruled))
+        drops = {k: t["drop_epochs"] for k, t in row["trainings"].items()
+                 if len(t["drop_epochs"]) == len(ruled)}  # fmt: skip
+        keys[role] = max(drops, key=lambda key: drops[key] == ruled)
     by_epoch = {role: mean_by_epoch(records[key]) for role, key in keys.items()}
     by_epoch["adam"] = mean_by_epoch(part3[name])
     near_adam = float(by_epoch["adam"][-1]) - NEAR_ADAM
@@ -97,6 +114,7 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
         "noise": noise,
         "noise_text": {role: f"{value:.1f}" for role, value in noise.items()},
         "drops": drops,
+        "ruled_drops": ruled,
         "around_drops": around,
         "around_text": [[f"{a:.1f}" for a in pair] for pair in around],
     }

@@ -14,6 +14,7 @@ import part5_learning_rate as part5
 import summary
 from files import write_npz
 from models import build, first_layer
+from records import read_record
 from report.build import FIGURES
 from report.facts_sgd import estimated_ratio
 
@@ -37,7 +38,7 @@ def write_record(run, out, last, gradient=None, loss=(2.3, 1.2)):
     if gradient is None:
         arrays["val_acc_curve"] = rise
     else:
-        arrays["grad_curve"] = np.full(points, gradient)
+        arrays["grad_curve"] = np.linspace(*gradient, points)
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     texts = {"config": run.config("0" * 64), "environment": {"seconds": 1.0}}
     write_npz(run.path(out), arrays | {k: np.array(json.dumps(v)) for k, v in texts.items()})
@@ -61,19 +62,25 @@ def make_up(out):
                 last = 2.3 if stuck else 1.9 if activation == "sigmoid" else 1.2
                 losses = (2.4 if name == "cnn_5" else 2.3, last)
                 losses = (float("nan"), float("nan")) if unscaled and factor == 1 else losses
-                write_record(run, out, 40.0, gradient * factor, losses)
+                gradients = (gradient, 0.5) if factor == 1 else (gradient * factor,) * 2
+                write_record(run, out, 40.0, gradients, losses)
     options.epochs = 20
     for rates, accuracy in ROLES.items():
         write_record(part5.plan(options, rates)[0], out, accuracy)
-    for drops in ((9,), (9, 16)):
-        rates = (0.1, 0.01, 0.001)[: len(drops) + 1]
-        write_record(part5.plan(options, rates, drops)[0], out, 64.0)
+    drops, (run,) = (), part5.plan(options, (0.1,))
+    for rates in ((0.1, 0.01), (0.1, 0.01, 0.001)):
+        curve = read_record(run.path(out))["val_acc_curve"]
+        drops += (part5.stops_increasing(curve, run.epochs, *drops),)
+        (run,) = part5.plan(options, rates, drops)
+        write_record(run, out, 64.0)
 
     maps = np.ones((5, 8, 25, 25))
     maps[:, 3] = -1
     np.save(out / "part2_out.npy", maps)
     for figure in FIGURES:
-        Image.new("L", (40, 20), 128).save(out / f"{figure}.png")
+        Image.new("L", (40, 20), 128).save(out / f"{figure.format(options.arch)}.png")
+    files = {"samples": "samples_4.npy", "kernel": "kernel.npy"}
+    (out / "part2.json").write_text(json.dumps(files))
     (out / "summary.json").write_text(json.dumps(summary.summarise(out)))
 
 

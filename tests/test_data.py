@@ -1,4 +1,5 @@
 import hashlib
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -81,6 +82,7 @@ def small_archive(tmp_path):
 
     for file in folder.iterdir():
         file.unlink()  # so that the archive itself has to be unpacked
+    folder.rmdir()
     return tmp_path, Small, images
 
 
@@ -92,6 +94,16 @@ def test_archive_is_read_through_torchvision_without_a_network(small_archive):
     assert arrays["test_labels"].tolist() == list(range(10))
     expected = np.asarray(Image.fromarray(images["test_batch"][3].transpose(1, 2, 0)).convert("L"))
     np.testing.assert_array_equal(arrays["test_images"][3], expected)
+    assert os.listdir(folder) == ["cifar-10-python.tar.gz"]
+
+
+def test_what_torchvision_has_unpacked_is_read_there(small_archive):
+    folder, dataset_class, _ = small_archive
+    dataset_class(folder, download=True)
+    (folder / "cifar-10-python.tar.gz").unlink()
+    arrays = download_cifar10(folder, dataset_class)
+    assert arrays["train_images"].shape == (50, 32, 32)
+    assert os.listdir(folder) == ["cifar-10-batches-py"]
 
 
 def test_a_download_is_kept_as_the_gray_file(monkeypatch, tmp_path):

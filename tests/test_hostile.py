@@ -85,6 +85,14 @@ def test_an_array_with_an_impossible_layout_is_refused(layout, tmp_path):
             load_dictionary(path)
 
 
+def test_an_array_without_data_shows_no_foreign_memory(tmp_path):
+    rebuild = np.zeros(1).__reduce_ex__(5)[0]
+    array = Call(rebuild, None, np.dtype(float), (1000,), "C")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"weights": array}))
+    with pytest.raises(UserError, match="not a plain pickled dictionary"):
+        load_dictionary(tmp_path / "x.pkl")
+
+
 def plain(value):
     """Whether a value is made of containers, numbers, strings and arrays of numbers."""
     if isinstance(value, dict):

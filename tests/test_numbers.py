@@ -82,6 +82,6 @@ def test_one_learning_rate_is_lost_with_its_schedules(tmp_path):
     assert_lost(said, records, drops | {"mlp_2_lr_1000000.0"})
     result = load_dictionary(tmp_path / "out" / "part5_mlp_2.pkl")
     assert np.isnan(result["loss_curve_1"]).all() and np.isfinite(result["loss_curve_01"]).all()
-    assert_pictures(tmp_path, "part5.png", "part5_schedules.png")
+    assert_pictures(tmp_path, "part5_mlp_2.png", "part5_mlp_2_schedules.png")
     again, _ = train(tmp_path, *changed, "--arch", "mlp_2", "--epochs", "4")
     assert "not finite" not in again and "test accuracy" in again

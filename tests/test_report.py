@@ -134,7 +134,8 @@ def test_same_results_give_the_same_report(made_up, tmp_path):
         ("summary.json", "summary.py"),
         ("part3_weights_cnn_4.png", "part3_architectures.py"),
         ("part4_unscaled.png", "part4_activations.py --unscaled"),
-        ("part5_schedules.png", "part5_learning_rate.py"),
+        ("part5_cnn_4_schedules.png", "part5_learning_rate.py"),
+        ("part2.json", "part2_conv.py"),
         ("part2_out.npy", "part2_conv.py"),
     ],
 )

@@ -38,6 +38,11 @@ def test_a_curve_that_still_rises_gives_its_last_epoch():
     assert stops_increasing(curve(np.arange(20)), 20) == 20
 
 
+def test_a_pause_at_the_end_is_no_plateau_yet():
+    assert stops_increasing(curve([*range(17), 16, 16.1, 16.2]), 20) == 17
+    assert stops_increasing(curve([*range(18), 17, 17.1]), 20) == 20
+
+
 def test_noise_around_a_plateau_is_smoothed():
     noise = np.random.default_rng(0).normal(0, 2, 20 * 90)
     by_epoch = [30, 45, 52, 56, 58, *[59] * 15]

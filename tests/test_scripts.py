@@ -97,7 +97,7 @@ def test_part5(tiny_results):
     result = load(tiny_results / "part5_mlp_2.pkl")
     assert set(result) == PART5_KEYS
     assert_plain_curves(result, points=12)
-    assert_figures(tiny_results, "part5", "part5_schedules")
+    assert_figures(tiny_results, "part5_mlp_2", "part5_mlp_2_schedules")
     folder = tiny_results / "runs" / "part5"
     (two_drops,) = folder.glob("mlp_2_drop_??_??")
     record = read_record(two_drops / "run_00.npz")
@@ -182,4 +182,4 @@ def test_the_courses_own_utils_can_take_the_place_of_ours(tiny_results, tmp_path
         ("part5_learning_rate.py", (*TINY, "--epochs", 4, "--arch", "mlp_2")),
     ):
         run_script(tmp_path / script, *arguments, "--plot-only", "--out", tmp_path / "out")
-    assert (tmp_path / "out" / "part5.png").read_bytes() == b""
+    assert (tmp_path / "out" / "part5_mlp_2.png").read_bytes() == b""
