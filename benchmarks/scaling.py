@@ -3,7 +3,8 @@
     python benchmarks/scaling.py    # about four minutes on two idle cores
 
 Each line is a real `part3_architectures.py --dataset synthetic --quick` into an empty folder, alone
-or under torchrun, from its start to its figures. "s a run" leaves out what a run-free start takes.
+or under torchrun, from its start to its figures. "s a run" leaves out the time of a start, which is
+measured with one run of one epoch and so a little too long.
 """
 
 import os

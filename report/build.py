@@ -167,6 +167,9 @@ def main() -> None:
     pdf = typeset(known, options.results)
     write_atomically(path, lambda file: file.write(pdf))
     print(path)
+    samples, asked = known["from2"]["files"]["samples"], f"samples_{options.id.strip()[-1:]}.npy"
+    if options.id and samples and samples != asked:
+        print(f"note: this ID asks for {asked}; part 2 shows {samples} (part2_conv.py --samples)")
 
 
 if __name__ == "__main__":

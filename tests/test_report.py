@@ -109,7 +109,7 @@ def test_report_of_made_up_results(made_up, tmp_path):
     name = ("--name", "Ayşe #[*x*] $y$", "--surname", "Öz", "--id", "1234567")
     done = build_report(made_up, tmp_path, *name)
     path = tmp_path / "hw1_ayse_x_y_oz_e1234567.pdf"
-    assert done.stdout.strip() == str(path)
+    assert done.stdout.startswith(f"{path}\nnote: this ID asks for samples_7.npy; part 2 shows ")
     text = check_content(path, made_up)
     assert "Ayşe #[*x*] $y$ Öz, 1234567" in text
     assert "overflow" in text  # the losses that are not finite
@@ -122,7 +122,8 @@ def test_report_of_made_up_results(made_up, tmp_path):
 
 def test_same_results_give_the_same_report(made_up, tmp_path):
     for folder in ("one", "two"):
-        build_report(made_up, tmp_path / folder)
+        done = build_report(made_up, tmp_path / folder)
+        assert done.stdout.strip() == str(tmp_path / folder / "hw1_report.pdf")
     assert (tmp_path / "one/hw1_report.pdf").read_bytes() == (
         tmp_path / "two/hw1_report.pdf"
     ).read_bytes()
