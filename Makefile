@@ -15,11 +15,11 @@ help:  ## this list
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	touch $@
 
-demo: .venv/installed  ## parts 2 to 5, small, on drawn images: two minutes, no data needed
+demo: .venv/installed  ## parts 2 to 5, small, on drawn images: no data needed
 	$(RUN) part2_conv.py
 	$(RUN) part3_architectures.py $(DEMO)
 	$(RUN) part4_activations.py $(DEMO)
-	$(RUN) part5_learning_rate.py $(DEMO)
+	$(RUN) part5_learning_rate.py $(DEMO) --drop-epochs 3 6
 	@echo "The demo's figures are in results/synthetic."
 
 test: .venv/installed  ## the tests, a few minutes
@@ -54,6 +54,7 @@ report: .venv/installed  ## the PDF, from results (NAME=Ada SURNAME=Lovelace ID=
 	$(RUN) report/build.py --name "$(NAME)" --surname "$(SURNAME)" --id "$(ID)" --results $(OUT)
 
 figures: .venv/installed  ## all figures again from OUT (default: results), no training
+	@[ -d $(OUT) ] || { echo "OUT=$(OUT): no such folder"; exit 1; }
 	[ ! -e $(OUT)/part2_out.npy ] || $(RUN) part2_conv.py --plot-only --out $(OUT)
 	[ ! -d $(OUT)/runs/part3 ] || $(RUN) part3_architectures.py --plot-only --out $(OUT) $(ARGS)
 	[ ! -d $(OUT)/runs/part4 ] || $(RUN) part4_activations.py --plot-only --out $(OUT) $(ARGS)

@@ -75,7 +75,7 @@ def training_parser(
     add(
         "--data-dir",
         type=Path,
-        default=Path(os.environ.get("CIFAR10_DIR", "data")),
+        default=Path(os.environ.get("CIFAR10_DIR") or "data"),
         help="holds cifar10_gray.npz, or CIFAR-10 is downloaded there "
         "(default: $CIFAR10_DIR, else data)",
     )
@@ -145,6 +145,8 @@ def parse_training_options(
     check_writable(parser, options.out)
     # Threads of two processes on the same core slow each other down many times. torchrun sets
     # OMP_NUM_THREADS to 1, which would leave cores idle.
+    if options.threads and options.threads > num_cores():
+        parser.error(f"argument --threads: {options.threads}, but there are {num_cores()} cores")
     if options.threads is None and local_world_size > 1:
         options.threads = max(1, num_cores() // local_world_size)
     if options.threads:

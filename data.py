@@ -5,6 +5,7 @@ test_images, test_labels, all uint8), else torchvision downloads CIFAR-10 there,
 gray once and kept as that file.
 """
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -193,6 +194,8 @@ def download_cifar10(data_dir: Path, dataset_class: type | None = None) -> Array
             train = dataset_class(folder, train=True, download=True)
             test = dataset_class(folder, train=False, download=True)
     except (OSError, RuntimeError, EOFError) as error:
+        with contextlib.suppress(OSError):  # unless there is something in it
+            data_dir.rmdir()
         raise UserError(
             f"{data_dir}: there is no {CACHE_NAME}, and CIFAR-10 could not be downloaded or "
             f"unpacked ({str(error).splitlines()[0]}); put one there, name its folder with "

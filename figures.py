@@ -32,13 +32,19 @@ def plot_spread(finished: dict[str, Sequence[Record]], title: str, path: Path) -
         for k, (name, records) in enumerate(finished.items()):
             look = {"color": COLORS[k], "linestyle": LINE_STYLES[k], "marker": MARKERS[k]}
             _plot_band(
-                loss_axes, records, "loss_curve", label=f"{name}, {len(records)} runs", **look
+                loss_axes, records, "loss_curve", label=f"{name} ({count_runs(records)})", **look
             )
             _plot_band(acc_axes, records, "val_acc_curve", **look)
         loss_axes.set(title=f"{title}: training loss", ylabel="cross-entropy", xlabel="epoch")
         acc_axes.set(title=f"{title}: validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
-        loss_axes.legend(title="mean ± standard deviation", handlelength=4)
+        figure.legend(loc="outside upper center", ncols=5, handlelength=3, columnspacing=1,
+                      title="mean ± standard deviation over the runs")  # fmt: skip
         _save(figure, path)
+
+
+def count_runs(records: Sequence[Record]) -> str:
+    """How many they are, in words."""
+    return f"{len(records)} runs" if len(records) > 1 else "one run"
 
 
 def plot_schedules(
@@ -54,7 +60,7 @@ def plot_schedules(
         _plot_band(axes, finished["1"], "val_acc_curve", label="SGD 0.1", color="gray",
                    linestyle=LINE_STYLES[2])  # fmt: skip
         if adam:
-            _plot_band(axes, adam, "val_acc_curve", label=f"Adam 0.001 ({len(adam)} runs)",
+            _plot_band(axes, adam, "val_acc_curve", label=f"Adam 0.001 ({count_runs(adam)})",
                        color=COLORS[2], linestyle=LINE_STYLES[3])  # fmt: skip
         for k, drops in enumerate(("one drop", "two drops")):
             rates = " → ".join(map(str, finished[drops][0].config["learning_rates"]))
@@ -63,10 +69,12 @@ def plot_schedules(
         config = finished["two drops"][0].config
         for epoch, rate in zip(config["drop_epochs"], config["learning_rates"][1:], strict=True):
             axes.axvline(epoch, color="black", linewidth=0.8)
+            late = epoch > 0.9 * config["epochs"]
             axes.annotate(
                 f"{rate} after\nepoch {epoch}",
                 (epoch, 0),
-                xytext=(3, 3),
+                xytext=(-3 if late else 3, 3),
+                ha="right" if late else "left",
                 xycoords=axes.get_xaxis_transform(),
                 textcoords="offset points",
                 fontsize=9,

@@ -6,7 +6,7 @@ no validation set here: the assignment splits one off in parts 3 and 5 only.
 
     python part4_activations.py                                # all five
     python part4_activations.py --unscaled                     # bonus question: pixels 0 to 255
-    python part4_activations.py --dataset synthetic --quick    # seconds, no data needed
+    python part4_activations.py --dataset synthetic --quick    # a minute, no data needed
     torchrun --nproc-per-node=4 part4_activations.py           # share the trainings
 """
 

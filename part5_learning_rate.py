@@ -7,7 +7,7 @@ OUT/part5_<name>.pkl, draws the three learning rates (part5_<name>.png) and the 
     python part5_learning_rate.py                                # the architecture best in part 3
     python part5_learning_rate.py --arch mlp_2                   # another one, but not mlp_1
     python part5_learning_rate.py --drop-epochs 5 12             # your own reading of the curves
-    python part5_learning_rate.py --dataset synthetic --quick    # seconds, no data needed
+    python part5_learning_rate.py --dataset synthetic --quick    # a minute, no data needed
 """
 
 from argparse import Namespace
@@ -154,8 +154,10 @@ def main() -> None:
     for drops in ("one drop", "two drops"):
         rates = ", ".join(map(str, finished[drops][0].config["learning_rates"]))
         print(f"SGD, learning rates {rates}: test accuracy {describe(finished[drops])}")
-    missing = "no records on the same data here: run part3_architectures.py"
-    print(f"Adam in part 3: test accuracy {describe(adam) if adam else missing}")
+    if adam:
+        print(f"Adam in part 3: test accuracy {describe(adam)}")
+    else:
+        print("Adam: part 3 has no records on the same data here; run part3_architectures.py")
     plot_schedules(name, finished, adam, options.out / f"part5_{options.arch}_schedules.png")
     cli.print_figures(options.out, f"part5_{options.arch}*.png")
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -166,9 +167,20 @@ def find_record(run: Run, out: Path, data_sha256: str | None = None) -> Record |
         if recorded != wanted:
             raise UserError(
                 f"{path}: recorded with {key} {recorded}, now it is {wanted}; "
-                "choose another folder with --out"
+                "ask for what is recorded, or choose another folder with --out"
             )
     return record
+
+
+def check_none_left_out(runs: Sequence[Run], out: Path) -> None:
+    """Raise UserError if there are more repetitions below `out` than `runs` has."""
+    for folder, asked in Counter(run.path(out).parent for run in runs).items():
+        recorded = len(list(folder.glob("run_*.npz")))
+        if recorded > asked:
+            raise UserError(
+                f"{folder}: holds {recorded} runs, more than the {asked} asked for; "
+                f"ask for --runs {recorded}, or choose another folder with --out"
+            )
 
 
 class StillTraining(Exception):
@@ -188,6 +200,7 @@ def find_finished(
     finished = {}
     for name, runs in plans.items():
         try:
+            check_none_left_out(runs, options.out)
             records = [find_record(run, options.out) for run in runs]
         except UserError:
             if name in required:
@@ -196,12 +209,16 @@ def find_finished(
         if all(records):
             _check_lengths(records)
             finished[name] = records
-    missing = [run for name in required if name not in finished for run in plans[name]]
+    missing = [
+        run
+        for name in required if name not in finished
+        for run in plans[name] if not run.path(options.out).exists()
+    ]  # fmt: skip
     if missing and not (options.plot_only and finished and not options.arch):
         if options.world_size > 1 and not options.plot_only:
             raise StillTraining(f"other processes still train {missing[0].variant}")
         path = missing[0].path(options.out)
-        raise UserError(f"{path}: not there, or not the whole plan; train without --plot-only")
+        raise UserError(f"{path}: not recorded yet; train it, without --plot-only")
     checksums = {r.config["data_sha256"]: r.path for rs in finished.values() for r in rs}
     if len(checksums) > 1:
         one, other, *_ = checksums.values()

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data import Data, load
 from files import UserError, remove_stray_temporaries, write_npz
 from models import first_layer
-from records import Run, find_record
+from records import Run, check_none_left_out, find_record
 from training import accuracy, train
 
 
@@ -58,10 +58,13 @@ def complete(
     arrays of the record. Raises UserError, before training, if a record has another definition.
     """
     remove_stray_temporaries(options.out)
+    check_none_left_out(runs, options.out)
     recorded = [find_record(run, options.out) is not None for run in runs]
     rank, world_size = (0, 1) if together else (options.rank, options.world_size)
     share = range(rank, len(runs), world_size)
     if all(recorded[index] for index in share):
+        if rank == 0 and not together:
+            print(f"{runs[0].part}: nothing to train, all is recorded in {options.out}")
         return
     data = load_data(
         runs[0].dataset, options.data_dir, options.device, options.quick,

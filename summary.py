@@ -158,6 +158,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def fewest_drops_fastest_first(row: dict) -> tuple:
+    """The order of part 5's trainings in the table."""
+    return len(row["drop_epochs"]), [-rate for rate in row["learning_rates"]], row["drop_epochs"]
+
+
 def tables(summary: dict) -> str:
     """The tables of the README; accuracies in percent."""
     part3 = [
@@ -179,7 +184,8 @@ def tables(summary: dict) -> str:
         [f"{name}, SGD {' → '.join(map(str, r['learning_rates']))}",
          ", ".join(map(str, r["drop_epochs"])) or "–", str(r["epochs"]),
          f"{r['val_acc_best']:.1f}", f"{r['val_acc_final']:.1f}", accuracy_text(r)]
-        for name, row in summary["part5"].items() for r in row["trainings"].values()
+        for name, row in summary["part5"].items()
+        for r in sorted(row["trainings"].values(), key=fewest_drops_fastest_first)
     ]  # fmt: skip
     part5 += [
         [f"{name}, Adam ({r['runs']} runs of part 3)", "–", str(r["epochs"]), "",

@@ -90,11 +90,13 @@ def part3Plots(
             loc="lower right",
         )  # fmt: skip
         test_axes.set(title="test against training accuracy", ylabel="test accuracy (%)")
-        val_axes.set(title="validation against training accuracy", ylabel="validation (%)")
+        val_axes.set(title="validation against training accuracy", ylabel="validation accuracy (%)")
         for panel in (test_axes, val_axes):
             panel.set_xlabel("training accuracy at the end (%)" if panel is test_axes
                              else "training accuracy (%)")  # fmt: skip
-            panel.axline((50, 50), slope=1, color="gray", linewidth=0.8, zorder=0)
+            highest = panel.dataLim.y1
+            if np.isfinite(highest):
+                panel.axline((highest, highest), slope=1, color="gray", linewidth=0.8, zorder=0)
             panel.autoscale_view()
         for panel in (loss_axes, acc_axes):
             _label_steps(panel, [result["loss_curve"] for result in results])
@@ -250,6 +252,7 @@ def _label_steps(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
         above = axes.secondary_xaxis(
             "top", functions=(lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
         )
+        above.locator_params(axis="x", nbins=8, integer=True)
         above.set_xlabel(f"epoch of {steps_per_epoch:.0f} steps")
 
 

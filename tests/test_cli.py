@@ -26,6 +26,7 @@ def test_help_explains_every_option(script):
         (SCRIPTS[1], ("--device", "tpu"), "'tpu' is not auto, cpu, cuda, cuda:N or mps"),
         (SCRIPTS[1], ("--device", "cuda:99"), "cuda:99"),
         (SCRIPTS[1], ("--seed", "-1"), "--seed"),
+        (SCRIPTS[2], ("--threads", "100000"), "--threads: 100000, but there are"),
         (SCRIPTS[2], ("--arch", "mlp_1"), "mlp_1"),
         (SCRIPTS[2], ("--drop-epochs", "9", "4"), "--drop-epochs: A < B < 30"),
         (SCRIPTS[2], ("--learning-rate", "1"), "--learning-rate"),

@@ -84,6 +84,16 @@ def test_the_same_definition_gives_the_same_record(recorded, tmp_path):
         assert all(np.array_equal(one[name], two[name]) for name in ARRAYS)
 
 
+def test_fewer_runs_than_recorded_are_refused(recorded):
+    fewer = options(recorded.out, runs=1)
+    for act in (
+        lambda: complete(plan(fewer), train_and_validate, fewer),
+        lambda: find_finished({"mlp_1": plan(fewer)}, ["mlp_1"], fewer),
+    ):
+        with pytest.raises(UserError, match="mlp_1: holds 2 runs, more than the 1 asked for"):
+            act()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [({"epochs": 2}, "epochs 1, now it is 2"), ({"seed": 9}, "seed 5, now it is 9"),
@@ -114,7 +124,7 @@ def test_processes_share_the_runs(tmp_path):
 
 def test_unfinished_plans_are_not_averaged(recorded):
     more = options(recorded.out, runs=3)
-    with pytest.raises(UserError, match="run_00.npz"):
+    with pytest.raises(UserError, match="run_02.npz: not recorded yet"):
         find_finished({"mlp_1": plan(more)}, ["mlp_1"], more)
     assert find_finished({"mlp_1": plan(recorded)}, ["mlp_1"], recorded)["mlp_1"]
 
