@@ -26,7 +26,7 @@ test: .venv/installed  ## the tests, a few minutes
 	$(RUN) -m pytest -m "not slow"
 
 test-slow: .venv/installed  ## kills, full disks, several processes: up to a quarter of an hour
-	$(RUN) -m pytest -m slow
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow --numprocesses 2 --dist loadfile
 
 lint: .venv/installed  ## ruff
 	$(RUN) -m ruff check .

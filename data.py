@@ -5,18 +5,15 @@ test_images, test_labels, all uint8), else torchvision downloads CIFAR-10 there,
 gray once and kept as that file.
 """
 
-import contextlib
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from download import CACHE_NAME, Arrays, download_cifar10
 from files import UserError, read_npz, write_npz
 from synthetic import draw_synthetic
 from training import Examples
@@ -24,7 +21,6 @@ from training import Examples
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-CACHE_NAME = "cifar10_gray.npz"
 SPLIT_SEED = 449  # one split for all runs, so that runs differ in weights and batch order only
 VALIDATION_SHARE = 10  # one in ten: "Split 10% of the training data as the validation set"
 SCALED = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
@@ -32,7 +28,6 @@ UNSCALED = (0.0, 255.0)  # the bonus question of part 4
 QUICK_TRAIN, QUICK_TEST = 500, 100  # images of each class in a quick protocol
 
 
-Arrays = dict[str, np.ndarray]  # by the four names of the cache file, as read
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 SHAPES = {
     "train_images": (TRAIN_IMAGES, 32, 32),
@@ -126,14 +121,15 @@ def _first_of_each_class(arrays: Arrays) -> Arrays:
     return first
 
 
-def read_cifar10(data_dir: Path) -> Arrays:
+def read_cifar10(data_dir: Path, dataset_class: type | None = None) -> Arrays:
     """CIFAR-10 in gray from `data_dir`: its cache file, or else a download, which makes the cache.
 
-    Raises UserError if there is neither, or if the cache is damaged.
+    `dataset_class` stands for `torchvision.datasets.CIFAR10`. Raises UserError if there is neither,
+    or if the cache is damaged.
     """
     cache = data_dir / CACHE_NAME
     if not cache.exists():
-        arrays = download_cifar10(data_dir)
+        arrays = download_cifar10(data_dir, dataset_class)
         _check(arrays, data_dir)
         write_npz(cache, arrays, compress=True)
         return arrays
@@ -167,53 +163,3 @@ def _check(arrays: Arrays, source: Path) -> None:
                 problem = f"{name} has {counts.min()} to {counts.max()} images of a class"
         if problem:
             raise UserError(f"{source}: not CIFAR-10 in gray: {problem}; {_WAY_OUT}")
-
-
-def download_cifar10(data_dir: Path, dataset_class: type | None = None) -> Arrays:
-    """CIFAR-10 through torchvision, downloaded unless `data_dir` holds it, in gray.
-
-    `dataset_class` stands for `torchvision.datasets.CIFAR10`. Raises UserError if that fails.
-    """
-    try:
-        from torchvision.datasets import CIFAR10  # only here: everything else works without it
-    except (ImportError, RuntimeError) as error:
-        raise UserError(
-            f"torchvision cannot be imported ({str(error).splitlines()[0]}): torch and torchvision "
-            "do not belong together; reinstall both with one command: "
-            "pip install --force-reinstall torch torchvision"
-        ) from error
-    dataset_class = dataset_class or CIFAR10
-    archive, unpacked = (data_dir / n for n in (dataset_class.filename, dataset_class.base_folder))
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        # torchvision writes in place, which other processes may be doing just now
-        with tempfile.TemporaryDirectory(prefix=".download.", dir=data_dir) as own_folder:
-            if archive.exists():
-                shutil.copy(archive, own_folder)
-            folder = data_dir if unpacked.exists() else own_folder
-            train = dataset_class(folder, train=True, download=True)
-            test = dataset_class(folder, train=False, download=True)
-    except (OSError, RuntimeError, EOFError) as error:
-        with contextlib.suppress(OSError):  # unless there is something in it
-            data_dir.rmdir()
-        raise UserError(
-            f"{data_dir}: there is no {CACHE_NAME}, and CIFAR-10 could not be downloaded or "
-            f"unpacked ({str(error).splitlines()[0]}); put one there, name its folder with "
-            "--data-dir, or try --dataset synthetic"
-        ) from error
-    return {
-        "train_images": to_gray(train.data),
-        "train_labels": np.array(train.targets, np.uint8),
-        "test_images": to_gray(test.data),
-        "test_labels": np.array(test.targets, np.uint8),
-    }
-
-
-def to_gray(images: np.ndarray) -> np.ndarray:
-    """RGB images (N, H, W, 3) uint8 as gray (N, H, W) uint8: Pillow's mode L (ITU-R 601 luma).
-
-    Equal to `torchvision.transforms.Grayscale()` on each image.
-    """
-    count, height, width, _ = images.shape
-    column = Image.fromarray(images.reshape(count * height, width, 3))  # all images, stacked
-    return np.asarray(column.convert("L")).reshape(count, height, width)

@@ -10,8 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from averages import epoch_means
 from files import write_atomically
-from records import Record, epoch_means
+from records import Record
 
 COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]  # Okabe and Ito, as in utils.py
 LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.lib.stride_tricks import sliding_window_view
 
 import cli
+import script
 from files import UserError, read_npy, write_atomically
 from utils import part2Plots
 
@@ -129,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -14,10 +14,12 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 import cli
+import script
+from averages import find_finished, label, mean_curve
 from figures import plot_spread
 from files import save_dictionary
 from models import ARCHITECTURES
-from records import Record, Run, find_finished, label, mean_curve, repeat
+from records import Record, Run, repeat
 from runs import complete, train_and_validate
 from utils import part3Plots, visualizeWeights
 
@@ -80,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -14,10 +14,12 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 import cli
+import script
+from averages import find_finished, label, mean_curve
 from data import SCALED, UNSCALED, Data
 from files import save_dictionary
 from models import ARCHITECTURES, first_layer
-from records import Record, Run, find_finished, label, mean_curve, repeat
+from records import Record, Run, repeat
 from runs import complete
 from training import accuracy, train
 from utils import part4Plots
@@ -115,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

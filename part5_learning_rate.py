@@ -16,20 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 
 import cli
+import script
+from averages import describe, epoch_means, find_finished, label, mean_curve, read_adam_records
 from figures import plot_schedules
 from files import save_dictionary
 from models import ARCHITECTURES
-from records import (
-    Record,
-    Run,
-    describe,
-    epoch_means,
-    find_finished,
-    label,
-    mean_curve,
-    read_adam_records,
-    repeat,
-)
+from records import Record, Run, repeat
 from runs import complete, train_and_validate
 from utils import part5Plots
 
@@ -163,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
 
 import cli
+import script
 from data import Data, scale
 from models import ARCHITECTURES
 from part2_conv import my_conv2d
@@ -196,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package's modules
 
 import cli
+import script
 
 SCRIPT = Path(cli.__file__).with_name("part3_architectures.py")
 ARCHITECTURES = ("mlp_1", "cnn_4")
@@ -60,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -20,6 +20,7 @@ import typst
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package's modules
 
 import cli
+import script
 from files import UserError, write_atomically
 from models import ARCHITECTURES
 from report import claims, facts
@@ -28,8 +29,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PARTS = ("part2_conv", "part3_architectures", "part4_activations", "part5_learning_rate")
 MODULES = (
-    "models", "data", "synthetic", "training", "records", "runs", "summary", "figures", "files",
-    "cli",
+    "models", "data", "download", "synthetic", "training", "records", "runs", "averages", "summary",
+    "tables", "figures", "files", "cli", "script",
 )  # fmt: skip
 FIGURES = {  # by name, the script that draws it; {} is the architecture of part 5
     "part2": "part2_conv.py --samples FILE --kernel FILE",
@@ -111,9 +112,9 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
         return f"{results / 'summary.json'}: part5 is not complete", "part5_learning_rate.py"
     files = {f"{figure.format(architecture)}.png": FIGURES[figure] for figure in FIGURES}
     files |= {"part2_out.npy": FIGURES["part2"], "part2.json": FIGURES["part2"]}
-    for file, script in files.items():
+    for file, command in files.items():
         if not (results / file).exists() and Path(file).stem not in optional:
-            return f"{results / file}: missing", script
+            return f"{results / file}: missing", command
     return None
 
 
@@ -173,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    script.run(main)

@@ -10,7 +10,8 @@ from files import read_npy
 from models import ARCHITECTURES
 from report.facts_sgd import CNNS, Variants, part4_facts, part5_facts
 from report.parameters import PARAMETERS
-from summary import accuracy_text, number_text, read_variants
+from summary import read_variants
+from tables import accuracy_text, number_text
 
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
 CLEAR = 3  # standard errors that a difference of means has to have to be called one

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from averages import epoch_means
 from models import ARCHITECTURES
 from part5_learning_rate import stops_increasing
-from records import Record, epoch_means
+from records import Record
 
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]

@@ -2,6 +2,7 @@ import os
 
 import pytest
 from conftest import TINY, run_script
+from helpers_faults import assert_one_line, run
 
 SCRIPTS = ("part3_architectures.py", "part4_activations.py", "part5_learning_rate.py")
 
@@ -46,6 +47,11 @@ def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, t
     done = run_script(script, "--out", tmp_path / "file" / "out", cwd=tmp_path, status=2)
     assert done.stderr.count("\n") == 1
     assert "cannot be written to" in done.stderr
+
+
+def test_a_lack_of_memory_is_one_line(tmp_path):
+    program = "import script, torch; script.run(lambda: torch.empty(2**45))"
+    assert_one_line(run(("-c", program), cwd=tmp_path), 1, "not enough memory")
 
 
 def test_too_few_steps_for_a_curve_are_noticed_before_training(tmp_path):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from helpers_faults import PART3, SMALL, assert_one_line, contents, environment, flipped, run
 
-from data import CACHE_NAME, read_cifar10
+from data import read_cifar10
+from download import CACHE_NAME
 from files import UserError
 
 WAY_OUT = "move it away to have it made anew, or name another folder with --data-dir"

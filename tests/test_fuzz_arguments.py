@@ -14,7 +14,7 @@ from helpers_faults import ROOT, contents, environment, start, without_progress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import CACHE_NAME
+from download import CACHE_NAME
 
 LISTS = 400
 TRAINING = ["part3_architectures.py", "part4_activations.py", "part5_learning_rate.py"]

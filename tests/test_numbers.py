@@ -20,7 +20,7 @@ sys.argv = [script + ".py", *options]
 module = __import__(script)
 assert hasattr(module, constant)
 setattr(module, constant, json.loads(value))
-cli.run(module.main)
+script.run(module.main)
 """
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from averages import find_finished, label, mean_curve
 from data import Data
 from files import UserError
-from records import Run, find_finished, find_record, label, mean_curve, read_record, repeat
+from records import Run, find_record, read_record, repeat
 from runs import complete, train_and_validate
 from training import Examples
 

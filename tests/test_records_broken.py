@@ -83,7 +83,7 @@ def test_damaged_records_are_reported_moved_aside_and_trained_again(recorded):
     for number, name in enumerate(DAMAGES):
         path = f"out/{FOLDER}/run_{number:02d}"
         assert done.stdout.count(f"{path}.npz: damaged (") == 1, name
-        assert f"moved to run_{number:02d}.damaged, the run is trained again" in done.stdout
+        assert f"moved to run_{number:02d}.damaged, the run has to be trained" in done.stdout
         assert f"run_{number:02d} ({number + 1}/{len(DAMAGES)}): test accuracy" in done.stdout
     assert results(out) == before | damaged
 

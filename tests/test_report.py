@@ -9,11 +9,11 @@ from conftest import ROOT, run_script
 from helpers_report import build_report, make_up, text_of
 from pypdf import PdfReader
 
-import summary
 from files import UserError
 from models import ARCHITECTURES, build, num_parameters
 from report.build import MODULES, PARTS, file_name, missing, read_summary
 from report.parameters import PARAMETERS
+from tables import accuracy_text
 
 QUESTIONS = [
     "1.1", "1.2", *(f"1.3.{k}" for k in (1, 2, 3)), "1.4.1", "1.4.2",
@@ -38,7 +38,7 @@ def check_content(path, results):
         assert re.search(rf"(?<![\d.]){re.escape(question)} [A-Z]", text), question
     numbers = json.loads((results / "summary.json").read_text())
     for name, row in numbers["part3"].items():
-        for shown in (name, f"{row['parameters']:,}", summary.accuracy_text(row),
+        for shown in (name, f"{row['parameters']:,}", accuracy_text(row),
                       f"{row['test_acc_best']:.2f}", f"{row['val_acc_final']:.1f}"):  # fmt: skip
             assert shown.replace(" ", "") in dense, shown
     for row in numbers["part5"].values():

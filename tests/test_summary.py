@@ -8,6 +8,7 @@ from conftest import ROOT, run_script
 import summary
 from part5_learning_rate import ARCHITECTURE
 from records import read_record
+from tables import markdown_tables
 
 
 def test_numbers_are_those_of_the_records(tiny_results):
@@ -50,8 +51,8 @@ def test_script_writes_json_and_the_readme_tables(tiny_results, tmp_path):
     done = run_script("summary.py", "--out", tmp_path / "out", "--readme", readme)
     numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert numbers == summary.summarise(tiny_results)
-    assert summary.tables(numbers) in done.stdout
-    text = f"before\n{summary.BEGIN}\n{summary.tables(numbers)}\n{summary.END}\nafter\n"
+    assert markdown_tables(numbers) in done.stdout
+    text = f"before\n{summary.BEGIN}\n{markdown_tables(numbers)}\n{summary.END}\nafter\n"
     assert readme.read_text() == text
 
 
@@ -67,7 +68,7 @@ def test_without_records_or_markers_it_says_so(tiny_results, tmp_path):
 def test_committed_summary_and_readme_are_those_of_the_committed_records():
     numbers = summary.summarise(ROOT / "results")
     assert json.loads((ROOT / "results" / "summary.json").read_text()) == numbers
-    assert summary.tables(numbers) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert markdown_tables(numbers) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_part5_uses_the_architecture_best_in_validation():
