@@ -14,13 +14,14 @@ SMALL = ("--dataset", "synthetic", "--quick", "--threads", "1", "--out", "out")
 
 # Runs a script, argument 1, whose constant, argument 2, is replaced by argument 3.
 WITH_CONSTANT = """
-import json, sys, cli
-_, script, constant, value, *options = sys.argv
-sys.argv = [script + ".py", *options]
-module = __import__(script)
+import json, sys
+from script import run
+_, name, constant, value, *options = sys.argv
+sys.argv = [name + ".py", *options]
+module = __import__(name)
 assert hasattr(module, constant)
 setattr(module, constant, json.loads(value))
-script.run(module.main)
+run(module.main)
 """
 
 
