@@ -64,8 +64,8 @@ def train(
     """Train epoch after epoch and yield a `Point` at every `record_every`th step.
 
     `examples` lie on the model's device. Each epoch draws a new order of all of them from
-    `generator` (on the CPU); its last batch may be smaller. `epochs` is a range,
-    so that a training can go on where another stopped: `range(6, 30)` counts its steps from there.
+    `generator` (on the CPU); its last batch may be smaller. `epochs` is a range, so that a training
+    can go on where another stopped: `range(6, 30)` counts its steps from there.
 
     Loss and accuracy of a point come from the forward passes that computed the gradients. The
     networks have no dropout or batch norm, so this equals `eval()` mode on the same batches.
