@@ -68,21 +68,22 @@ def plot_schedules(
             _plot_band(axes, finished[drops], "val_acc_curve", label=f"SGD {rates}", raw=True,
                        color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
         config = finished["two drops"][0].config
-        for epoch, rate in zip(config["drop_epochs"], config["learning_rates"][1:], strict=True):
+        for k, epoch in enumerate(config["drop_epochs"]):
             axes.axvline(epoch, color="black", linewidth=0.8)
-            late = epoch > 0.9 * config["epochs"]
+            late = epoch > 0.8 * config["epochs"]
             axes.annotate(
-                f"{rate} after\nepoch {epoch}",
+                f"{config['learning_rates'][k + 1]} after epoch {epoch}",
                 (epoch, 0),
-                xytext=(-3 if late else 3, 3),
+                xytext=(-4 if late else 4, 4 + 14 * k),  # one above the other
                 ha="right" if late else "left",
                 xycoords=axes.get_xaxis_transform(),
                 textcoords="offset points",
                 fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
         axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
                  ylabel="validation accuracy (%)")  # fmt: skip
-        axes.set_xlim(0, config["epochs"] * 1.1)
+        axes.set_xlim(0, config["epochs"])
         figure.legend(loc="outside upper center", ncols=2, handlelength=4)
         _save(figure, path)
 

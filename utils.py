@@ -110,22 +110,41 @@ def part4Plots(
     """Compare ReLU (solid) with sigmoid (dotted): training losses and gradient magnitudes.
 
     results: dictionaries with 'name', 'relu_loss_curve', 'sigmoid_loss_curve', 'relu_grad_curve'
-    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a log scale.
+    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a log scale; below it are
+    named those that are zero from the first point to the last.
     """
+    styles = {"relu": "-", "sigmoid": (0, (1, 1.2))}
+    names = {"relu": "ReLU", "sigmoid": "sigmoid"}
+    losses = [result[f"{activation}_loss_curve"] for result in results for activation in styles]
+    # On unscaled inputs the first losses can be huge, and hide all others on a linear scale
+    log = any(loss > 100 for curve in losses for loss in curve if math.isfinite(loss))
     with plt.rc_context(STYLE):
         figure, (loss_axes, grad_axes) = plt.subplots(1, 2, figsize=(10, 5))
+        lowest, zeros = [], []
         for k, result in enumerate(results):
-            for activation, style in (("relu", "-"), ("sigmoid", (0, (1, 1.2)))):
-                _plot_curve(loss_axes, result[f"{activation}_loss_curve"], k, linestyle=style)
-                _plot_curve(grad_axes, result[f"{activation}_grad_curve"], k, linestyle=style)
+            for activation, style in styles.items():
+                loss_curve = result[f"{activation}_loss_curve"]
+                grad_curve = result[f"{activation}_grad_curve"]
+                _plot_curve(loss_axes, loss_curve, k, log, linestyle=style)
+                _plot_curve(grad_axes, grad_curve, k, linestyle=style)
+                smooth = _smooth(grad_curve)
+                lowest += [smooth[smooth > 0].min()] if np.any(smooth > 0) else []
+                if len(grad_curve) and not np.any(grad_curve):
+                    name = f"{result['name']}, {names[activation]}"
+                    zeros.append(Line2D([], [], label=name, **_look(k, linestyle=style)))
         loss_axes.set(title="training loss", ylabel="cross-entropy")
-        if loss_axes.dataLim.y1 > 100:  # on unscaled inputs a first loss can hide all others
-            loss_axes.set_yscale("log")
+        loss_axes.set_yscale("log" if log else "linear")
         grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|", yscale="log")
+        if lowest:
+            # Raw curves may touch zero; what is zero throughout takes the room at the bottom
+            grad_axes.set_ylim(bottom=min(lowest) / (1e5 if zeros else 10))
+        if zeros:
+            grad_axes.legend(handles=zeros, title="zero, below this scale:", loc="lower right",
+                             fontsize=9, frameon=True, framealpha=1)  # fmt: skip
         loss_axes.legend(
             handles=[
-                Line2D([], [], color="gray", linestyle="-", label="ReLU"),
-                Line2D([], [], color="gray", linestyle=(0, (1, 1.2)), label="sigmoid"),
+                Line2D([], [], color="gray", linestyle=style, label=names[activation])
+                for activation, style in styles.items()
             ]
         )
         for panel in (loss_axes, grad_axes):
@@ -224,8 +243,8 @@ def _smooth(curve: Sequence[float]) -> np.ndarray:
     return np.where(finite & (count > 0), sums[end] - sums[first], np.nan) / np.maximum(count, 1)
 
 
-def _plot_curve(axes: Axes, curve: Sequence[float], k: int, **changes) -> None:
-    """The raw curve pale, the smoothed one strong."""
+def _plot_curve(axes: Axes, curve: Sequence[float], k: int, log: bool = False, **changes) -> None:
+    """The raw curve pale, the smoothed one strong; with `log` the geometric mean is that."""
     if not len(curve):
         return
     look = _look(k, **changes)
@@ -233,7 +252,8 @@ def _plot_curve(axes: Axes, curve: Sequence[float], k: int, **changes) -> None:
     raw = np.where(np.isfinite(curve), curve, np.nan)
     axes.plot(steps, raw, color=look["color"], linewidth=0.5, alpha=0.25, zorder=1)
     every = max(1, len(curve) // 8)
-    axes.plot(steps, _smooth(curve), markevery=(k * every // 8, every), **look)
+    smooth = np.exp(_smooth(np.log(np.where(raw > 0, raw, np.nan)))) if log else _smooth(curve)
+    axes.plot(steps, smooth, markevery=(k * every // 8, every), **look)
 
 
 def _plot_against(axes: Axes, x: Sequence[float], y: Sequence[float], k: int) -> None:

@@ -51,6 +51,8 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
         "dead": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0],
+        "stuck_high": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0
+                       and unscaled[n]["relu"]["loss_last"] > 100],
         "diverged": [n for n in unscaled if math.isnan(unscaled[n]["relu"]["grad_last"])],
         "better": [pair for pair in both if change[pair] < -0.05],
         "worse": [pair for pair in both if not change[pair] < 0.05],

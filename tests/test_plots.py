@@ -123,6 +123,23 @@ def test_gradients_are_on_a_log_scale(monkeypatch):
     plt.close(figure)
 
 
+def test_gradients_that_vanish_altogether_are_named(monkeypatch):
+    dead = PART4[0] | {"name": "dead", "relu_grad_curve": [0.0] * len(PART4[0]["relu_grad_curve"])}
+    figure = drawn(monkeypatch, lambda: utils.part4Plots([PART4[0], dead], "", "x"))
+    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert labels == ["dead, ReLU"]
+    plt.close(figure)
+
+
+def test_a_huge_first_loss_does_not_hide_the_others(monkeypatch):
+    first = PART4[0]["relu_loss_curve"][1:]
+    for value, scale in ((3.0, "linear"), (1e6, "log"), (float("inf"), "linear")):
+        result = PART4[0] | {"relu_loss_curve": [value, *first]}
+        figure = drawn(monkeypatch, lambda result=result: utils.part4Plots([result], "", "x"))
+        assert figure.axes[0].get_yscale() == scale
+        plt.close(figure)
+
+
 def test_without_a_name_the_picture_is_called_after_the_helper(tmp_path):
     utils.part3Plots(PART3, save_dir=str(tmp_path), show_plot=False)
     assert [path.name for path in tmp_path.iterdir()] == ["part3Plots.png"]
