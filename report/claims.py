@@ -112,9 +112,9 @@ def ratios_follow_the_estimate(summary: dict, facts: dict):
 
 
 def deep_sigmoid_cnns_stay_at_chance(summary: dict, facts: dict):
-    """with sigmoid cnn_4 and cnn_5 end within 0.03 of ln 10, and cnn_3 at least 0.1 below it"""
+    """with sigmoid cnn_4 and cnn_5 end within 0.01 of ln 10, and cnn_3 at least 0.1 below it"""
     losses = {name: summary["part4"][name]["sigmoid"]["loss_last"] for name in CNNS}
-    stuck = all(abs(losses[name] - CHANCE) < 0.03 for name in ("cnn_4", "cnn_5"))
+    stuck = all(abs(losses[name] - CHANCE) < 0.01 for name in ("cnn_4", "cnn_5"))
     return stuck and facts["from4"]["leaves"]["sigmoid"]["cnn_3"] is not None, f"losses {losses}"
 
 

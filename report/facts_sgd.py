@@ -37,7 +37,8 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
 
     def fall(activation: str, point: str) -> str:
         few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
-        return f"{few / many:,.{0 if few > 10 * many else 1}f}"
+        factor = float(f"{few / many:.2g}")  # no more digits than one training is worth
+        return f"{factor:,.{0 if factor > 10 else 1}f}"
 
     return {
         "ratio": {name: f"{ratio:.1e}" for name, ratio in ratios.items()},
@@ -51,6 +52,8 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
         "dead": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0],
+        "stuck": [(n, a) for n, a in both
+                  if all(abs(r[n][a]["loss_last"] - CHANCE) < 0.01 for r in (rows, unscaled))],
         "stuck_high": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0
                        and unscaled[n]["relu"]["loss_last"] > 100],
         "diverged": [n for n in unscaled if math.isnan(unscaled[n]["relu"]["grad_last"])],
@@ -104,7 +107,9 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
     noise = {}
     for role in ("sgd_1", "sgd_01", "sgd_001"):
         curve = records[keys[role]][0]["val_acc_curve"]
-        noise[role] = float(curve[-(len(curve) // len(by_epoch[role])) :].std())
+        last = curve[-(len(curve) // len(by_epoch[role])) :].astype(np.float64)
+        points = np.arange(len(last))
+        noise[role] = float((last - np.polyval(np.polyfit(points, last, 1), points)).std())
     drops = row["trainings"][keys["two_drops"]]["drop_epochs"]
     around = [[float(a) for a in by_epoch["two_drops"][epoch - 1 : epoch + 1]] for epoch in drops]
     return {
@@ -112,6 +117,9 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
         "keys": keys,
         "near_adam": f"{near_adam:.1f}",
         "epochs_to_adam": {role: first_epoch(a, near_adam) for role, a in by_epoch.items()},
+        "adam_epochs": [first_epoch(mean_by_epoch([record]), near_adam) for record in part3[name]],
+        "at_adams_end": f"{by_epoch['two_drops'][: len(by_epoch['adam'])][-1]:.1f}",
+        "epochs_to_001": first_epoch(by_epoch["sgd_01"], by_epoch["sgd_001"][-1]),
         "epochs_to_01": first_epoch(by_epoch["sgd_1"], by_epoch["sgd_01"][-1]),
         "still_rising_01": bool(by_epoch["sgd_01"][-1] > by_epoch["sgd_01"][-4] + RISING),
         "noise": noise,
