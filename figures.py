@@ -84,7 +84,8 @@ def plot_schedules(
         axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
                  ylabel="validation accuracy (%)")  # fmt: skip
         axes.set_xlim(0, config["epochs"])
-        best = max(line.get_ydata()[-1] for line in axes.lines if len(line.get_ydata()) > 2)
+        ends = [line.get_ydata()[-1] for line in axes.lines if len(line.get_ydata()) > 2]
+        best = max(ends, default=np.nan)
         if np.isfinite(best):  # the steep beginning would take most of the height
             axes.set_ylim(bottom=max(axes.get_ylim()[0], best - 20))
         figure.legend(loc="outside upper center", ncols=2, handlelength=4)
