@@ -68,11 +68,12 @@ def plot_schedules(
             _plot_band(axes, finished[drops], "val_acc_curve", label=f"SGD {rates}", raw=True,
                        color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
         config = finished["two drops"][0].config
-        for k, epoch in enumerate(config["drop_epochs"]):
+        drops = zip(config["drop_epochs"], config["learning_rates"][1:], strict=True)
+        for k, (epoch, rate) in enumerate(drops):
             axes.axvline(epoch, color="black", linewidth=0.8)
             late = epoch > 0.8 * config["epochs"]
             axes.annotate(
-                f"{config['learning_rates'][k + 1]} after epoch {epoch}",
+                f"{rate} after epoch {epoch}",
                 (epoch, 0),
                 xytext=(-4 if late else 4, 4 + 14 * k),  # one above the other
                 ha="right" if late else "left",
@@ -84,10 +85,8 @@ def plot_schedules(
         axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
                  ylabel="validation accuracy (%)")  # fmt: skip
         axes.set_xlim(0, config["epochs"])
-        ends = [line.get_ydata()[-1] for line in axes.lines if len(line.get_ydata()) > 2]
-        best = max(ends, default=np.nan)
-        if np.isfinite(best):  # the steep beginning would take most of the height
-            axes.set_ylim(bottom=max(axes.get_ylim()[0], best - 20))
+        # The steep beginning would take most of the height
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.dataLim.y1 - 20))
         figure.legend(loc="outside upper center", ncols=2, handlelength=4)
         _save(figure, path)
 

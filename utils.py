@@ -120,24 +120,21 @@ def part4Plots(
     log = any(loss > 100 for curve in losses for loss in curve if math.isfinite(loss))
     with plt.rc_context(STYLE):
         figure, (loss_axes, grad_axes) = plt.subplots(1, 2, figsize=(10, 5))
-        lowest, zeros = [], []
+        magnitudes, zeros = [], []
         for k, result in enumerate(results):
             for activation, style in styles.items():
-                loss_curve = result[f"{activation}_loss_curve"]
                 grad_curve = result[f"{activation}_grad_curve"]
-                _plot_curve(loss_axes, loss_curve, k, log, linestyle=style)
-                _plot_curve(grad_axes, grad_curve, k, linestyle=style)
-                smooth = _smooth(grad_curve)
-                lowest += [smooth[smooth > 0].min()] if np.any(smooth > 0) else []
+                _plot_curve(loss_axes, result[f"{activation}_loss_curve"], k, log, linestyle=style)
+                magnitudes.extend(_plot_curve(grad_axes, grad_curve, k, linestyle=style))
                 if len(grad_curve) and not np.any(grad_curve):
                     name = f"{result['name']}, {names[activation]}"
                     zeros.append(Line2D([], [], label=name, **_look(k, linestyle=style)))
         loss_axes.set(title="training loss", ylabel="cross-entropy")
         loss_axes.set_yscale("log" if log else "linear")
         grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|", yscale="log")
-        if lowest:
+        if lowest := min((size for size in magnitudes if size > 0), default=None):
             # Raw curves may touch zero; what is zero throughout takes the room at the bottom
-            grad_axes.set_ylim(bottom=min(lowest) / (1e5 if zeros else 10))
+            grad_axes.set_ylim(bottom=lowest / (1e5 if zeros else 10))
         if zeros:
             grad_axes.legend(handles=zeros, title="zero, below this scale:", loc="lower right",
                              fontsize=9, frameon=True, framealpha=1)  # fmt: skip
@@ -243,10 +240,12 @@ def _smooth(curve: Sequence[float]) -> np.ndarray:
     return np.where(finite & (count > 0), sums[end] - sums[first], np.nan) / np.maximum(count, 1)
 
 
-def _plot_curve(axes: Axes, curve: Sequence[float], k: int, log: bool = False, **changes) -> None:
-    """The raw curve pale, the smoothed one strong; with `log` the geometric mean is that."""
+def _plot_curve(
+    axes: Axes, curve: Sequence[float], k: int, log: bool = False, **changes
+) -> np.ndarray:
+    """The raw curve pale, the smoothed one strong; with `log` by geometric means. Returns it."""
     if not len(curve):
-        return
+        return np.zeros(0)
     look = _look(k, **changes)
     steps = STEPS_PER_POINT * np.arange(1, len(curve) + 1)
     raw = np.where(np.isfinite(curve), curve, np.nan)
@@ -254,6 +253,7 @@ def _plot_curve(axes: Axes, curve: Sequence[float], k: int, log: bool = False, *
     every = max(1, len(curve) // 8)
     smooth = np.exp(_smooth(np.log(np.where(raw > 0, raw, np.nan)))) if log else _smooth(curve)
     axes.plot(steps, smooth, markevery=(k * every // 8, every), **look)
+    return smooth
 
 
 def _plot_against(axes: Axes, x: Sequence[float], y: Sequence[float], k: int) -> None:

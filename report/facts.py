@@ -8,13 +8,12 @@ import numpy as np
 
 from files import read_npy
 from models import ARCHITECTURES
-from report.facts_sgd import CNNS, Variants, mean_by_epoch, part4_facts, part5_facts
+from report.facts_sgd import CNNS, Variants, late_rise, mean_by_epoch, part4_facts, part5_facts
 from report.parameters import PARAMETERS
 from summary import read_variants
 from tables import accuracy_text, number_text
 
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
-LATE = 3  # epochs at the end over which a rise is looked at
 CLEAR = 3  # standard errors that a difference of means has to have to be called one
 FORMATS = {
     "test_acc_best": ".2f", "train_acc_final": ".1f", "val_acc_final": ".1f",
@@ -81,8 +80,6 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         name: max(records, key=lambda record: record.test_acc) for name, records in variants.items()
     }
     neighbours = {name: neighbour_correlation(best[name]["weights"]) for name in rows}
-    curves = {name: mean_by_epoch(variants[name]) for name in CNNS}
-    late = {name: curve[-1] - curve[max(-1 - LATE, -len(curve))] for name, curve in curves.items()}
     return {
         "order": order,
         "by_validation": sorted(rows, key=lambda name: -rows[name]["val_acc_final"]),
@@ -97,7 +94,7 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "compare": {a: {b: compare(rows[a], rows[b]) for b in rows if b != a} for a in rows},
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
         "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",
-        "late_rise": {name: f"{rise:.1f}" for name, rise in late.items()},
+        "late_rise": {name: f"{late_rise(mean_by_epoch(variants[name])):.1f}" for name in CNNS},
         "above_diagonal": [
             n for n in rows if rows[n]["test_acc_best"] > rows[n]["train_acc_final"]
         ],

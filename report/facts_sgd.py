@@ -14,7 +14,8 @@ Variants = dict[str, list[Record]]  # the records of a part, by the names of the
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 ACTIVATIONS = {"mlp_1": 1, "mlp_2": 1, "cnn_3": 2, "cnn_4": 4, "cnn_5": 6}  # layers of them
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
-RISING = 0.5  # points in three epochs, as in part5_learning_rate.py
+AT_CHANCE = 0.01  # how near to it a loss has not left it
+LATE, RISING = 3, 0.5  # epochs, points: a rise at the end, as in part5_learning_rate.py
 NEAR_ADAM = 2  # points below Adam's final validation accuracy, to compare speeds
 
 
@@ -33,6 +34,7 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
     relu = {n: row["relu"] for n, row in rows.items()}
     both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
     change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
+    dead = [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0]
     off = [max(r / estimated_ratio(n), estimated_ratio(n) / r) for n, r in ratios.items()]
 
     def fall(activation: str, point: str) -> str:
@@ -51,11 +53,10 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
                    for a in ("relu", "sigmoid")},
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
-        "dead": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0],
+        "dead": dead,
         "stuck": [(n, a) for n, a in both
-                  if all(abs(r[n][a]["loss_last"] - CHANCE) < 0.01 for r in (rows, unscaled))],
-        "stuck_high": [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0
-                       and unscaled[n]["relu"]["loss_last"] > 100],
+                  if all(abs(r[n][a]["loss_last"] - CHANCE) < AT_CHANCE for r in (rows, unscaled))],
+        "stuck_high": [n for n in dead if unscaled[n]["relu"]["loss_last"] > 100],
         "diverged": [n for n in unscaled if math.isnan(unscaled[n]["relu"]["grad_last"])],
         "better": [pair for pair in both if change[pair] < -0.05],
         "worse": [pair for pair in both if not change[pair] < 0.05],
@@ -71,6 +72,11 @@ def mean_by_epoch(records: Sequence[Record], curve: str = "val_acc_curve") -> np
     """A curve, the mean over the points of each epoch and over the runs."""
     curves = np.stack([record[curve] for record in records])
     return epoch_means(curves, records[0].config["epochs"]).mean(axis=0)
+
+
+def late_rise(by_epoch: np.ndarray) -> float:
+    """By how much the last epoch's value is above that of LATE epochs before, or the first."""
+    return float(by_epoch[-1] - by_epoch[-1 - min(LATE, len(by_epoch) - 1)])
 
 
 def first_epoch(values: np.ndarray, level: float) -> int | None:
@@ -121,7 +127,7 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
         "at_adams_end": f"{by_epoch['two_drops'][: len(by_epoch['adam'])][-1]:.1f}",
         "epochs_to_001": first_epoch(by_epoch["sgd_01"], by_epoch["sgd_001"][-1]),
         "epochs_to_01": first_epoch(by_epoch["sgd_1"], by_epoch["sgd_01"][-1]),
-        "still_rising_01": bool(by_epoch["sgd_01"][-1] > by_epoch["sgd_01"][-4] + RISING),
+        "still_rising_01": late_rise(by_epoch["sgd_01"]) > RISING,
         "noise": noise,
         "noise_text": {role: f"{value:.1f}" for role, value in noise.items()},
         "drops": drops,
