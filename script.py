@@ -49,6 +49,7 @@ def run(main: Callable[[], None]) -> None:
             raise
         status, message = 1, f"not enough memory for such batches or files ({reason})"
     except Stopped as stopped:
+        print(end="\r", file=sys.stderr)  # over a progress bar that was just being drawn
         status = 128 + stopped.args[0]
         message = "stopped; finished runs are recorded, the same command goes on from there"
     else:

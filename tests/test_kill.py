@@ -16,6 +16,7 @@ from helpers_faults import (
     results,
     run,
     start,
+    without_progress,
 )
 
 RUNS = 16
@@ -93,6 +94,31 @@ def test_ctrl_c_and_sigterm_are_one_line(number, status, tmp_path):
     assert_one_line(finish(process), status, STOPPED)
     assert not temporaries(tmp_path)
     assert results(tmp_path)
+
+
+# A script that gets a Ctrl-C when a function of tqdm's is done, or begins.
+STOPPED_IN_THE_BAR = """
+import os, runpy, signal, sys
+moment, function = sys.argv[1:3]
+del sys.argv[:3]
+def stop(frame, event, argument):
+    if event == moment and frame.f_code.co_name == function and "tqdm" in frame.f_code.co_filename:
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGINT)
+sys.setprofile(stop)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("moment", "function"), [("return", "refresh"), ("call", "close")])
+def test_ctrl_c_while_a_bar_begins_or_ends_is_one_line(moment, function, tmp_path):
+    program = ("-c", STOPPED_IN_THE_BAR, moment, function, ROOT / PART3)
+    process = start(program, *SYNTHETIC, "--runs", 1, cwd=tmp_path)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130, stdout + stderr
+    assert "step/s]" in stderr
+    *_, last = without_progress(stderr).split("\n")
+    assert last.startswith(f"{PART3}: {STOPPED}"), stderr
 
 
 # A script whose process the kernel kills at a certain moment.
