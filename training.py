@@ -73,24 +73,31 @@ def train(
     images, labels = examples
     steps_per_epoch = -(-len(images) // batch_size)
     step = epochs.start * steps_per_epoch
-    losses, hits = [], []
+    batches = []  # since the last point: loss, logits, labels
     for _ in epochs:
         order = torch.randperm(len(images), generator=generator).to(images.device)
         for batch in order.split(batch_size):
-            batch_labels = labels[batch]
-            logits = model(images[batch])
+            # The same as images[batch], in half the time
+            batch_images = images.index_select(0, batch)
+            batch_labels = labels.index_select(0, batch)
+            logits = model(batch_images)
             loss = cross_entropy(logits, batch_labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
             step += 1
-            losses.append(loss.detach())
-            hits.append(logits.detach().argmax(1) == batch_labels)
+            batches.append((loss.detach(), logits.detach(), batch_labels))
             if step % record_every == 0:
-                percent = 100.0 * torch.cat(hits).float().mean()
+                losses, all_logits, all_labels = zip(*batches, strict=True)
+                percent = percent_correct(torch.cat(all_logits), torch.cat(all_labels))
                 yield Point(step, torch.stack(losses).mean(), percent)
-                losses, hits = [], []
+                batches = []
+
+
+def percent_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of logits (N, 10) that are largest at their labels (N,), percent: a () tensor."""
+    return 100.0 * (logits.argmax(1) == labels).float().mean()
 
 
 @torch.inference_mode()
@@ -105,9 +112,6 @@ def accuracy(model: nn.Module, examples: Examples) -> Tensor:
     chunk = CONV_CHUNK if convolutional and images.device.type == "cpu" else len(images)
     was_training = model.training
     model.eval()
-    hits = [
-        model(some_images).argmax(1) == some_labels
-        for some_images, some_labels in zip(images.split(chunk), labels.split(chunk), strict=True)
-    ]
+    logits = torch.cat([model(some_images) for some_images in images.split(chunk)])
     model.train(was_training)
-    return 100.0 * torch.cat(hits).float().mean()
+    return percent_correct(logits, labels)

@@ -47,21 +47,21 @@ def test_a_smaller_last_batch_is_trained_too(examples):
 
 def test_a_point_is_the_mean_over_its_batches(examples):
     model, expected_model = new_model(), new_model()
-    point = next(iter(start(model, examples)))
-
     optimizer = sgd(expected_model)
-    order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
-    losses, hits = [], 0
-    for batch in order.split(BATCH_SIZE):
-        logits = expected_model(examples.images[batch])
-        loss = cross_entropy(logits, examples.labels[batch])
-        hits += (logits.argmax(1) == examples.labels[batch]).sum().item()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert point.loss.item() == pytest.approx(sum(losses) / 10, rel=1e-6)
-    assert point.accuracy.item() == pytest.approx(100 * hits / 200)
+    generator = torch.Generator().manual_seed(0)
+    for point in start(model, examples, range(2)):
+        losses, hits = [], 0
+        for batch in torch.randperm(200, generator=generator).split(BATCH_SIZE):
+            logits = expected_model(examples.images[batch])
+            loss = cross_entropy(logits, examples.labels[batch])
+            hits += (logits.argmax(1) == examples.labels[batch]).sum().item()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert point.loss.item() == pytest.approx(sum(losses) / 10, rel=1e-6)
+        assert point.accuracy.item() == pytest.approx(100 * hits / 200)
+    assert point.step == 20
     for mine, theirs in zip(model.parameters(), expected_model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
 
