@@ -1,0 +1,90 @@
+import pytest
+import torch
+from torch import nn
+
+from inference import CHUNK, faster, infer, max_of_four, pair_columns
+from models import ARCHITECTURES, build
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2 * CHUNK + 1, 1, 32, 32, generator=generator) * 2 - 1
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_logits_are_those_of_the_model(name, activation, images):
+    model = build(name, activation).to(memory_format=torch.channels_last).eval()
+    logits = infer(model, images)
+    assert logits.shape == (len(images), 10)
+    torch.testing.assert_close(logits, model(images).detach())
+
+
+def test_the_bits_and_the_threads_of_the_caller_do_not_depend_on_their_number(images):
+    model = build("cnn_4").eval()
+    before, logits = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            logits.append(infer(model, images))
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*logits)
+
+
+def test_a_module_that_is_no_sequence_is_taken_as_it_is(images):
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = build("cnn_5")
+
+        def forward(self, images):
+            return -self.model(images)
+
+    model = Wrapped().eval()
+    torch.testing.assert_close(infer(model, images), model(images).detach())
+
+
+@pytest.mark.parametrize("size", [(26, 26), (7, 7), (8, 5)])
+def test_max_of_four_is_max_pooling(size):
+    maps = torch.randn(3, 4, *size)
+    assert torch.equal(max_of_four(maps), nn.MaxPool2d(2)(maps))
+
+
+@pytest.mark.parametrize("width", [12, 13])
+@pytest.mark.parametrize(("in_channels", "size"), [(1, 3), (16, 5), (3, 2)])
+def test_paired_columns_are_the_convolution(in_channels, size, width):
+    conv = nn.Conv2d(in_channels, 8, size)
+    maps = torch.randn(5, in_channels, 11, width)
+    with torch.inference_mode():
+        torch.testing.assert_close(pair_columns(conv)(maps), conv(maps))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.MaxPool2d(3, stride=2),
+        nn.MaxPool2d(2, stride=1),
+        nn.MaxPool2d(2, padding=1),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 3, stride=2),
+        nn.Conv2d(8, 8, 3, dilation=2),
+        nn.Conv2d(8, 8, 3, groups=2),
+        nn.Conv2d(8, 8, 3, bias=False),
+        nn.Conv2d(8, 16, 3),
+        nn.ReLU(),
+    ],
+)
+def test_layers_of_another_kind_stay_as_they_are(layer, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert faster(layer) is layer
+
+
+@pytest.mark.parametrize("capability", ["AVX512", "AVX2"])
+def test_columns_are_paired_where_registers_hold_sixteen_numbers(capability, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    conv = nn.Conv2d(16, 8, 5)
+    assert (faster(conv) is not conv) == (capability == "AVX512")
