@@ -1,6 +1,7 @@
 """What the tests share: running a script as a user does, and one tiny set of results."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--dataset", "synthetic", "--quick", "--batch-size", "150")  # 30 steps an epoch
+
+# A shell's background jobs ignore Ctrl-C and hand that on to the scripts that the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_script(*arguments, cwd=ROOT, env=None, status=0):
