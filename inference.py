@@ -1,7 +1,7 @@
 """The forward pass over many images at once, when no gradient is needed.
 
 Three quarters of part 3 are validation, nearly all of it convolution. What this file does on a CPU
-leaves the logits as they are, up to rounding; a GPU takes all images in one plain forward pass.
+leaves finite logits as they are, up to rounding; a GPU takes all images in one plain forward pass.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def infer(model: nn.Module, images: Tensor) -> Tensor:
 
     num_threads = torch.get_num_threads()
     with torch.inference_mode():
-        layers = [faster(layer) for layer in model] if isinstance(model, nn.Sequential) else [model]
+        layers = [faster(layer) for layer in model] if type(model) is nn.Sequential else [model]
 
     @torch.inference_mode()  # it holds for the calling thread only
     def logits_of(chunk: Tensor) -> Tensor:
@@ -37,14 +37,20 @@ def infer(model: nn.Module, images: Tensor) -> Tensor:
             chunk = layer(chunk)
         return chunk
 
-    # OpenMP has a number of threads for each thread: the caller's stays as it is
+    # set_num_threads holds for the thread that calls it, and for threads that are started later
     with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return torch.cat(list(pool.map(logits_of, images.split(CHUNK))))
+        logits = torch.cat(list(pool.map(logits_of, images.split(CHUNK))))
+    torch.set_num_threads(num_threads)
+    return logits
 
 
 def faster(layer: nn.Module) -> Layer:
     """What computes the same as `layer` in less time on a CPU, or `layer` itself."""
-    if isinstance(layer, nn.MaxPool2d) and layer.extra_repr() == nn.MaxPool2d(2).extra_repr():
+    if (
+        isinstance(layer, nn.MaxPool2d)
+        and (layer.kernel_size, layer.stride, layer.padding, layer.dilation) == (2, 2, 0, 1)
+        and not (layer.ceil_mode or layer.return_indices)
+    ):
         return max_of_four
     if (
         isinstance(layer, nn.Conv2d)
@@ -80,7 +86,8 @@ def pair_columns(conv: nn.Conv2d) -> Layer:
         if (images.shape[3] - conv.kernel_size[1]) % 2 == 0:  # an odd number of columns
             return conv(images)
         out = conv2d(images, kernels, biases, stride=(1, 2)).permute(0, 2, 3, 1)
-        # (N, H, W / 2, 2 * O) lies in memory as (N, H, W, O) does
-        return out.reshape(*out.shape[:2], -1, conv.out_channels).permute(0, 3, 1, 2)
+        num_images, height, half_width, _ = out.shape  # in memory as (N, H, W, O) would be
+        out = out.reshape(num_images, height, 2 * half_width, conv.out_channels)
+        return out.permute(0, 3, 1, 2)
 
     return paired

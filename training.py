@@ -74,7 +74,7 @@ def train(
     Loss and accuracy of a point come from the forward passes that computed the gradients. The
     networks have no dropout or batch norm, so this equals `eval()` mode on the same batches.
     """
-    torch.empty(LARGE_BLOCK, dtype=torch.uint8)
+    torch.empty(LARGE_BLOCK, dtype=torch.uint8)  # freed at once, which is what it is for
     images, labels = examples
     steps_per_epoch = -(-len(images) // batch_size)
     step = epochs.start * steps_per_epoch

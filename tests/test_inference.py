@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -21,7 +23,12 @@ def test_the_logits_are_those_of_the_model(name, activation, images):
     torch.testing.assert_close(logits, model(images).detach())
 
 
-def test_the_bits_and_the_threads_of_the_caller_do_not_depend_on_their_number(images):
+def test_no_images_have_no_logits(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert infer(build("cnn_5").eval(), torch.empty(0, 1, 32, 32)).shape == (0, 10)
+
+
+def test_the_number_of_threads_does_not_change_the_bits_nor_is_changed(images):
     model = build("cnn_4").eval()
     before, logits = torch.get_num_threads(), []
     try:
@@ -29,6 +36,8 @@ def test_the_bits_and_the_threads_of_the_caller_do_not_depend_on_their_number(im
             torch.set_num_threads(number)
             logits.append(infer(model, images))
             assert torch.get_num_threads() == number
+            with ThreadPoolExecutor(1) as new_thread:
+                assert new_thread.submit(torch.get_num_threads).result() == number
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*logits)
@@ -69,6 +78,7 @@ def test_paired_columns_are_the_convolution(in_channels, size, width):
         nn.MaxPool2d(2, stride=1),
         nn.MaxPool2d(2, padding=1),
         nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(2, return_indices=True),
         nn.Conv2d(8, 8, 3, padding=1),
         nn.Conv2d(8, 8, 3, stride=2),
         nn.Conv2d(8, 8, 3, dilation=2),
