@@ -72,9 +72,10 @@ def stops_increasing(val_acc_curve: np.ndarray, epochs: int, after: int = 0) -> 
     return epochs
 
 
-def read_off(run: Run, options: Namespace, after: int = 0) -> int:
-    """`stops_increasing` of a recorded run; of several repetitions the first one is read."""
-    ((record,),) = find_finished({run.variant: [run]}, [run.variant], options).values()
+def read_off(runs: list[Run], options: Namespace, after: int = 0) -> int:
+    """`stops_increasing` of recorded repetitions, of which the first one is read."""
+    run = runs[0]
+    ((record, *_),) = find_finished({run.variant: runs}, [run.variant], options).values()
     epoch = stops_increasing(record["val_acc_curve"], run.epochs, after)
     if epoch == run.epochs:
         print(f"{run.variant}: the validation accuracy has not stopped increasing by epoch {epoch}")
@@ -96,9 +97,9 @@ def schedules(options: Namespace) -> tuple[list[Run], list[Run]]:
 
     rates = list(LEARNING_RATES.values())
     first, second = options.drop_epochs or (None, None)
-    first = first or read_off(plan(options, rates[:1])[0], options)
+    first = first or read_off(plan(options, rates[:1]), options)
     one_drop = trained(plan(options, rates[:2], (first,)))
-    second = second or read_off(one_drop[0], options, after=first)
+    second = second or read_off(one_drop, options, after=first)
     return one_drop, trained(plan(options, rates, (first, second)))
 
 

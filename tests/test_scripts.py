@@ -124,6 +124,15 @@ def test_part5_takes_epochs_by_hand_and_compares_with_adam(tiny_results, tmp_pat
     assert "run part3_architectures.py" in done.stdout
 
 
+def test_part5_reads_the_drops_off_the_first_of_several_repetitions(tiny_results, tmp_path):
+    shutil.copytree(tiny_results / "runs" / "part5", tmp_path / "runs" / "part5")
+    schedules = sorted(path.name for path in (tmp_path / "runs" / "part5").iterdir())
+    arguments = (*TINY, "--epochs", 4, "--arch", "mlp_2", "--out", tmp_path)
+    run_script("part5_learning_rate.py", *arguments, "--runs", 2)
+    paths = sorted((tmp_path / "runs" / "part5").glob("*/run_01.npz"))
+    assert [path.parent.name for path in paths] == schedules
+
+
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
