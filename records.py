@@ -13,7 +13,7 @@ import math
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +85,13 @@ class Run:
         return self.epochs * math.ceil(num_images / self.batch_size)
 
 
+# The keys of Run.config
+DEFINITION = {field.name for field in fields(Run)} - {"variant", "index"} | {"data_sha256"}
+
+
 def repeat(options: Namespace, **definition) -> list[Run]:
     """As many runs as the options ask for, which differ in their seed only."""
-    common = {
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "dataset": options.dataset,
-    } | definition
+    common = {k: getattr(options, k) for k in ("epochs", "batch_size", "dataset")} | definition
     return [Run(**common, index=i, seed=options.seed + i) for i in range(options.runs)]
 
 
@@ -114,9 +114,15 @@ class Record:
 
 
 def read_record(path: Path) -> Record:
-    """Read one record. Raises UserError if it cannot be read, ValueError if it is damaged."""
+    """Read one record.
+
+    Raises FileNotFoundError if there is none, UserError if it cannot be read, and ValueError if it
+    is damaged.
+    """
     try:
         arrays = read_npz(path, MAX_RECORD_BYTES)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     try:
@@ -125,6 +131,8 @@ def read_record(path: Path) -> Record:
         raise ValueError("no definition in it") from error
     if not all(isinstance(text, dict) for text in texts):
         raise ValueError("no definition in it")
+    if left_out := DEFINITION - texts[0].keys():
+        raise ValueError(f"no {min(left_out)} in its definition")
     _check(arrays, "grad_curve" if texts[0].get("split_seed") is None else "val_acc_curve")
     return Record(path, *texts, arrays)
 
@@ -151,18 +159,18 @@ def find_record(run: Run, out: Path, data_sha256: str | None = None) -> Record |
     Raises UserError if the record there has another definition.
     """
     path = run.path(out)
-    if not path.exists():
-        return None
     try:
         record = read_record(path)
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         aside = path.with_suffix(".damaged")
         with contextlib.suppress(FileNotFoundError):  # another process may have moved it
             path.replace(aside)
         tqdm.write(f"{path}: damaged ({error}); moved to {aside.name}, the run has to be trained")
         return None
-    expected = run.config(data_sha256 or record.config.get("data_sha256"))
-    for key in expected.keys() | record.config.keys():
+    expected = run.config(data_sha256 or record.config["data_sha256"])
+    for key in sorted(expected.keys() | record.config.keys()):
         recorded, wanted = record.config.get(key), expected.get(key)
         if recorded != wanted:
             raise UserError(
@@ -181,3 +189,12 @@ def check_none_left_out(runs: Sequence[Run], out: Path) -> None:
                 f"{folder}: holds {recorded} runs, more than the {asked} asked for; "
                 f"ask for --runs {recorded}, or choose another folder with --out"
             )
+
+
+def check_same_data(out: Path, data_sha256: str) -> None:
+    """Raise UserError if what is recorded below `out` is of other data; one record tells."""
+    for path in sorted((out / "runs").rglob("run_*.npz")):
+        with contextlib.suppress(ValueError, FileNotFoundError):  # then the next one tells
+            if read_record(path).config["data_sha256"] != data_sha256:
+                raise UserError(f"{path}: recorded with other data; choose another --out")
+            return

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data import Data, load
 from files import UserError, remove_stray_temporaries, write_npz
 from models import first_layer
-from records import Run, check_none_left_out, find_record
+from records import Run, check_none_left_out, check_same_data, find_record
 from training import accuracy, train
 
 
@@ -72,6 +72,7 @@ def complete(
     )  # fmt: skip
     for run in runs:
         find_record(run, options.out, data.sha256)
+    check_same_data(options.out, data.sha256)
     for index in share:
         if find_record(runs[index], options.out) is None:  # nor recorded by another meanwhile
             _train_and_record(runs[index], data, train_run, options, f"{index + 1}/{len(runs)}")

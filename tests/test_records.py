@@ -10,7 +10,7 @@ from torch import nn
 
 from averages import find_finished, label, mean_curve
 from data import Data
-from files import UserError
+from files import UserError, write_npz
 from records import Run, find_record, read_record, repeat
 from runs import complete, train_and_validate
 from training import Examples
@@ -113,6 +113,23 @@ def test_records_on_other_data_are_refused(recorded):
     assert find_record(run, recorded.out) is not None
     with pytest.raises(UserError, match="data_sha256"):
         find_record(run, recorded.out, data_sha256="0" * 64)
+
+
+def test_another_part_on_other_data_is_refused_before_training(recorded):
+    full = options(recorded.out, quick=False)
+    with pytest.raises(UserError, match="run_00.npz: recorded with other data; .*--out"):
+        complete(plan(full, part="part5"), train_and_validate, full)
+    assert not (recorded.out / "runs" / "part5").exists()
+
+
+def test_a_definition_that_lacks_something_counts_as_damage(recorded):
+    (run, _) = plan(recorded)
+    record = find_record(run, recorded.out)
+    config = {key: value for key, value in record.config.items() if key != "data_sha256"}
+    texts = {"config": np.array(json.dumps(config)), "environment": np.array("{}")}
+    write_npz(record.path, record.arrays | texts)
+    assert find_record(run, recorded.out) is None
+    assert record.path.with_suffix(".damaged").exists()
 
 
 def test_processes_share_the_runs(tmp_path):
