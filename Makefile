@@ -1,10 +1,15 @@
-# Every target makes .venv first if it is not there. ARGS goes to the part scripts:
+# Every target makes .venv first if it is not there. ARGS goes to the part scripts, DROPS to part 5:
 #   make part3 ARGS="--arch mlp_1 --device cpu"
+#   make part5 DROPS="5 12"
 PYTHON ?= python3
 OUT ?= results
 ARGS ?=
+DROPS ?=
 RUN = .venv/bin/python
 DEMO = --dataset synthetic --quick
+# Nothing for results, so that the scripts choose a folder for what is synthetic or quick
+TO = $(if $(filter-out results,$(OUT)),--out $(OUT))
+DROP = $(if $(DROPS),--drop-epochs $(DROPS))
 
 .PHONY: help demo test test-slow lint part2 part3 part4 part5 results summary figures report
 help:  ## this list
@@ -33,17 +38,17 @@ lint: .venv/installed  ## ruff
 	$(RUN) -m ruff format --check .
 
 part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
-	$(RUN) part2_conv.py $(if $(filter-out results,$(OUT)),--out $(OUT)) $(ARGS)
+	$(RUN) part2_conv.py $(TO) $(ARGS)
 
 part3: .venv/installed  ## the five architectures, full protocol, resumable
-	$(RUN) part3_architectures.py --out $(OUT) $(ARGS)
+	$(RUN) part3_architectures.py $(TO) $(ARGS)
 
 part4: .venv/installed  ## ReLU and sigmoid, then the bonus question's unscaled inputs
-	$(RUN) part4_activations.py --out $(OUT) $(ARGS)
-	$(RUN) part4_activations.py --out $(OUT) --unscaled $(ARGS)
+	$(RUN) part4_activations.py $(TO) $(ARGS)
+	$(RUN) part4_activations.py --unscaled $(TO) $(ARGS)
 
 part5: .venv/installed  ## the learning rates and schedules
-	$(RUN) part5_learning_rate.py --out $(OUT) $(ARGS)
+	$(RUN) part5_learning_rate.py $(TO) $(DROP) $(ARGS)
 
 results: part3 part4 part5 summary  ## parts 3 to 5 in full, resumable, and their numbers
 
@@ -60,4 +65,5 @@ figures: .venv/installed  ## all figures again from OUT (default: results), no t
 	[ ! -d $(OUT)/runs/part4 ] || $(RUN) part4_activations.py --plot-only --out $(OUT) $(ARGS)
 	[ ! -d $(OUT)/runs/part4_unscaled ] || \
 	    $(RUN) part4_activations.py --unscaled --plot-only --out $(OUT) $(ARGS)
-	[ ! -d $(OUT)/runs/part5 ] || $(RUN) part5_learning_rate.py --plot-only --out $(OUT) $(ARGS)
+	[ ! -d $(OUT)/runs/part5 ] || \
+	    $(RUN) part5_learning_rate.py --plot-only --out $(OUT) $(DROP) $(ARGS)

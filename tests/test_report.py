@@ -184,11 +184,17 @@ def test_report_of_the_committed_results(tmp_path):
 
 @pytest.mark.slow
 def test_report_of_a_demo(tmp_path):
-    """What make demo leaves, without the trainings on unscaled inputs."""
-    demo = ("--dataset", "synthetic", "--quick", "--out", tmp_path)
-    run_script("part2_conv.py", "--out", tmp_path)
-    for part in ("part3_architectures.py", "part4_activations.py", "part5_learning_rate.py"):
-        run_script(part, *demo)
+    """What make demo and make figures do, the summary and the report of it."""
+    options = ("--dataset", "synthetic", "--quick", "--out", tmp_path)
+    demo = {
+        "part2_conv.py": ("--out", tmp_path),
+        "part3_architectures.py": options,
+        "part4_activations.py": options,
+        "part5_learning_rate.py": (*options, "--drop-epochs", 3, 6),
+    }
+    for further in ((), ("--plot-only",)):
+        for script, arguments in demo.items():
+            run_script(script, *arguments, *further)
     run_script("summary.py", "--out", tmp_path)
     build_report(tmp_path, tmp_path)
     assert "Synthetic results" in check_content(tmp_path / "hw1_report.pdf", tmp_path)
