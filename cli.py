@@ -83,7 +83,7 @@ def training_parser(
     )
     add(
         "--device",
-        type=device_name,
+        type=device,
         default="auto",
         metavar="{auto,cpu,cuda,cuda:N,mps}",
         help="auto is CUDA where there is one, else the CPU (default: %(default)s)",
@@ -99,7 +99,7 @@ def training_parser(
     return parser
 
 
-def device_name(text: str) -> str:
+def device(text: str) -> str:
     """An option's value: auto, cpu, cuda, cuda:N or mps."""
     kind, colon, index = text.partition(":")
     if text not in ("auto", "cpu", "cuda", "mps") and not (
@@ -138,7 +138,6 @@ def parse_training_options(
     if options.device.type == "cuda":  # single precision, and the same result every time
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
-    check_writable(parser, options.out)
     # Threads of two processes on the same core slow each other down many times. torchrun sets
     # OMP_NUM_THREADS to 1, which would leave cores idle.
     if options.threads and options.threads > num_cores():
@@ -147,6 +146,7 @@ def parse_training_options(
         options.threads = max(1, num_cores() // local_world_size)
     if options.threads:
         torch.set_num_threads(options.threads)
+    check_writable(parser, options.out)
     return options
 
 

@@ -49,6 +49,8 @@ def remove_stray_temporaries(out: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 would be Ctrl-C
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
