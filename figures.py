@@ -58,15 +58,16 @@ def plot_schedules(
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(8, 5))
-        _plot_band(axes, finished["1"], "val_acc_curve", label="SGD 0.1", color="gray",
-                   linestyle=LINE_STYLES[2])  # fmt: skip
+        _plot_band(axes, finished["1"], "val_acc_curve", levels=True, label="SGD 0.1",
+                   color="gray", linestyle=LINE_STYLES[2])  # fmt: skip
         if adam:
-            _plot_band(axes, adam, "val_acc_curve", label=f"Adam 0.001 ({count_runs(adam)})",
-                       color=COLORS[2], linestyle=LINE_STYLES[3])  # fmt: skip
+            _plot_band(axes, adam, "val_acc_curve", levels=True, color=COLORS[2],
+                       label=f"Adam 0.001 ({count_runs(adam)})",
+                       linestyle=LINE_STYLES[3])  # fmt: skip
         for k, drops in enumerate(("one drop", "two drops")):
             rates = " → ".join(map(str, finished[drops][0].config["learning_rates"]))
-            _plot_band(axes, finished[drops], "val_acc_curve", label=f"SGD {rates}", raw=True,
-                       color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
+            _plot_band(axes, finished[drops], "val_acc_curve", levels=True, raw=True,
+                       label=f"SGD {rates}", color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
         config = finished["two drops"][0].config
         drops = zip(config["drop_epochs"], config["learning_rates"][1:], strict=True)
         for k, (epoch, rate) in enumerate(drops):
@@ -92,25 +93,35 @@ def plot_schedules(
 
 
 def _plot_band(
-    axes: Axes, records: Sequence[Record], curve: str, raw: bool = False, **look
+    axes: Axes,
+    records: Sequence[Record],
+    curve: str,
+    levels: bool = False,
+    raw: bool = False,
+    **look,
 ) -> None:
     """The mean of every epoch of a curve over `records`, with a band of a standard deviation.
 
-    An epoch's mean stands at its middle. With `raw` the curve itself is drawn, pale, behind it.
+    An epoch's mean stands at its middle, with `levels` it is level from its start to its end. With
+    `raw` the curve itself is drawn, pale, behind it.
     """
     curves = np.stack([record[curve] for record in records]).astype(np.float64)
     curves[~np.isfinite(curves)] = np.nan
     epochs, points = records[0].config["epochs"], curves.shape[1]
     if raw:
         epoch = epochs * np.arange(1, points + 1) / points
-        axes.plot(epoch, curves.mean(axis=0), color=look["color"], linewidth=0.4, alpha=0.4)
-    means = epoch_means(curves, epochs)
-    epoch, mean = np.arange(epochs) + 0.5, means.mean(axis=0)
-    axes.plot(epoch, mean, linewidth=2, markersize=4, **look)
+        dots = {"color": look["color"], "alpha": 0.3, "markersize": 2, "markeredgewidth": 0}
+        axes.plot(epoch, curves.mean(axis=0), ".", **dots)
+    means, epoch = epoch_means(curves, epochs), np.arange(epochs) + 0.5
+    if levels:
+        means, epoch = means[:, [*range(epochs), -1]], np.arange(epochs + 1)
+    mean, style = means.mean(axis=0), {"drawstyle": "steps-post" if levels else "default"}
+    axes.plot(epoch, mean, linewidth=2, markersize=4, **style, **look)
     if len(records) > 1:
         deviation = means.std(axis=0, ddof=1)
         band = (mean - deviation, mean + deviation)
-        axes.fill_between(epoch, *band, color=look["color"], alpha=0.2, linewidth=0)
+        step = "post" if levels else None
+        axes.fill_between(epoch, *band, color=look["color"], alpha=0.2, linewidth=0, step=step)
 
 
 def _save(figure: plt.Figure, path: Path) -> None:

@@ -83,6 +83,7 @@ def summarise_part4(out: Path, part: str) -> dict:
     for variant, records in read_variants(out, part).items():
         name, _, activation = variant.rpartition("_")
         rows.setdefault(name, {})[activation] = {
+            "epochs": records[0].config["epochs"],
             **test_accuracies(records),
             "loss_first": float(np.mean([record["loss_curve"][0] for record in records])),
             "loss_last": final(records, "loss_curve"),

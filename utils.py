@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
 LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), "--", "-."]
@@ -110,8 +111,8 @@ def part4Plots(
     """Compare ReLU (solid) with sigmoid (dotted): training losses and gradient magnitudes.
 
     results: dictionaries with 'name', 'relu_loss_curve', 'sigmoid_loss_curve', 'relu_grad_curve'
-    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a log scale; below it are
-    named those that are zero from the first point to the last.
+    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a log scale, and so are
+    losses above 3 if there are huge ones. Named are those magnitudes that are zero at every point.
     """
     styles = {"relu": "-", "sigmoid": (0, (1, 1.2))}
     names = {"relu": "ReLU", "sigmoid": "sigmoid"}
@@ -130,8 +131,17 @@ def part4Plots(
                     name = f"{result['name']}, {names[activation]}"
                     zeros.append(Line2D([], [], label=name, **_look(k, linestyle=style)))
         loss_axes.set(title="training loss", ylabel="cross-entropy")
-        loss_axes.set_yscale("log" if log else "linear")
-        grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|", yscale="log")
+        if log:
+            loss_axes.set_yscale("symlog", linthresh=3, linscale=5)  # linear up to 3
+            loss_axes.set_ylim(bottom=0)
+            loss_axes.yaxis.set_major_locator(
+                FixedLocator([0, 1, 2, 3, *10.0 ** np.arange(1, 39, 2)])
+            )
+            loss_axes.yaxis.set_major_formatter(
+                lambda loss, _: f"{loss:g}" if loss < 100 else f"$10^{{{math.log10(loss):.0f}}}$"
+            )
+        grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|")
+        grad_axes.set_yscale("log", nonpositive="mask")
         if lowest := min((size for size in magnitudes if size > 0), default=None):
             # Raw curves may touch zero; what is zero throughout takes the room at the bottom
             grad_axes.set_ylim(bottom=lowest / (1e5 if zeros else 10))
@@ -188,7 +198,7 @@ def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
     else:
         raise ValueError(f"weights have shape {weights.shape}, not (units, 1024) or (n, 1, h, w)")
     columns = 8 if len(images) > 4 else len(images)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE | {"font.size": 16}):
         figure, axes = _image_grid(math.ceil(len(images) / columns), columns, images, limit=True)
         figure.colorbar(axes[0, 0].images[0], ax=axes, label="weight", shrink=0.9)
         _save(figure, save_dir, filename)
@@ -249,7 +259,7 @@ def _plot_curve(
     look = _look(k, **changes)
     steps = STEPS_PER_POINT * np.arange(1, len(curve) + 1)
     raw = np.where(np.isfinite(curve), curve, np.nan)
-    axes.plot(steps, raw, color=look["color"], linewidth=0.5, alpha=0.25, zorder=1)
+    axes.plot(steps, raw, ".", color=look["color"], alpha=0.3, markersize=2, mew=0, zorder=1)
     every = max(1, len(curve) // 8)
     smooth = np.exp(_smooth(np.log(np.where(raw > 0, raw, np.nan)))) if log else _smooth(curve)
     axes.plot(steps, smooth, markevery=(k * every // 8, every), **look)

@@ -27,7 +27,7 @@ EPOCHS, RUNS = 4, 4  # what is varied is varied from here
 def seconds(arch: str, *, epochs: int, runs: int, processes: int, threads: int) -> float:
     """How long part 3 takes on the quick synthetic set."""
     with tempfile.TemporaryDirectory() as out:
-        script = [
+        command = [
             str(SCRIPT), "--dataset", "synthetic", "--quick",
             "--arch", arch, "--epochs", str(epochs), "--runs", str(runs),
             "--threads", str(threads), "--out", out,
@@ -38,7 +38,7 @@ def seconds(arch: str, *, epochs: int, runs: int, processes: int, threads: int) 
             launcher += ["--nproc-per-node", str(processes)]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         start = time.perf_counter()
-        subprocess.run(launcher + script, env=environment, capture_output=True, check=True)
+        subprocess.run(launcher + command, env=environment, capture_output=True, check=True)
         return time.perf_counter() - start
 
 

@@ -89,9 +89,9 @@ def read_summary(results: Path) -> dict:
         raise UserError(f"{path}: damaged ({error}); make it anew with: {make}") from error
     options = f"--out {results}" + synthetic * " --dataset synthetic --quick"
     if problem := missing(summary, results):
-        what, script = problem
-        wanted = f"--out {results}" if script.startswith("part2") else options
-        raise UserError(f"{what}; make it with: python {script} {wanted}, then {make}")
+        what, command = problem
+        wanted = f"--out {results}" if command.startswith("part2") else options
+        raise UserError(f"{what}; make it with: python {command} {wanted}, then {make}")
     return summary
 
 

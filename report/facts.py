@@ -2,12 +2,16 @@
 
 import json
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from averages import epoch_means
 from files import read_npy
 from models import ARCHITECTURES
+from records import Record
 from report.facts_sgd import CNNS, Variants, late_rise, mean_by_epoch, part4_facts, part5_facts
 from report.parameters import PARAMETERS
 from summary import read_variants
@@ -34,16 +38,48 @@ def with_texts(summary: dict | list | float) -> dict | list | float | None:
 
 
 def compare(one: dict, other: dict) -> dict:
-    """The difference of two means of test accuracies in points and in standard errors."""
-    variances = [(row["test_acc_std"] or 0) ** 2 / row["runs"] for row in (one, other)]
+    """The difference of two means of test accuracies in points and in standard errors.
+
+    A single run has no deviation, so that nothing about it is clear.
+    """
     difference = one["test_acc_mean"] - other["test_acc_mean"]
-    errors = abs(difference) / max(math.sqrt(sum(variances)), 1e-9)
+    samples = [(row["test_acc_std"], row["runs"]) for row in (one, other)]
+    errors = standard_errors(difference, *samples)
     return {
         "difference": f"{abs(difference):.2f}",
         "errors": f"{errors:.1f}",
         "higher": difference > 0,
         "clear": errors >= CLEAR,
     }
+
+
+def standard_errors(difference: float, *samples: tuple[float | None, int]) -> float:
+    """A difference of means in its standard errors; samples: standard deviations and sizes."""
+    variances = [math.inf if std is None else std**2 / size for std, size in samples]
+    return abs(difference) / max(math.sqrt(sum(variances)), 1e-9)
+
+
+def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
+    """`order`, by the gap of training and validation accuracy, cut where neighbours differ clearly.
+
+    The gap of a run is that of its means over the last epoch.
+    """
+
+    def gaps(records: Sequence[Record]) -> tuple[float, tuple[float | None, int]]:
+        last = [
+            [epoch_means(r[curve], r.config["epochs"])[-1] for r in records]
+            for curve in ("train_acc_curve", "val_acc_curve")
+        ]
+        values = np.subtract(*last)
+        return values.mean(), (values.std(ddof=1) if len(values) > 1 else None, len(values))
+
+    groups = [[order[0]]]
+    for before, name in pairwise(order):
+        (one, sample), (other, other_sample) = gaps(variants[before]), gaps(variants[name])
+        if standard_errors(other - one, sample, other_sample) >= CLEAR:
+            groups.append([])
+        groups[-1].append(name)
+    return groups
 
 
 def neighbour_correlation(weights: np.ndarray) -> float:
@@ -75,7 +111,8 @@ def part2_facts(results: Path) -> dict:
 def part3_facts(rows: dict, variants: Variants) -> dict:
     """Orders of the architectures, comparisons of all pairs, and a look at the weights."""
     order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
-    spread = [rows[name]["test_acc_mean"] for name in CNNS]
+    cnn_means = [rows[name]["test_acc_mean"] for name in CNNS]
+    by_gap = sorted(rows, key=lambda name: rows[name]["gap"])
     best = {
         name: max(records, key=lambda record: record.test_acc) for name, records in variants.items()
     }
@@ -83,14 +120,12 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
     return {
         "order": order,
         "by_validation": sorted(rows, key=lambda name: -rows[name]["val_acc_final"]),
-        "by_parameters": sorted(rows, key=lambda name: rows[name]["parameters"]),
-        "by_gap": sorted(
-            rows, key=lambda name: (round(rows[name]["gap"], 1), rows[name]["parameters"])
-        ),
+        "by_gap": by_gap,
+        "gap_groups": gap_groups(by_gap, variants),
         "cnns_by_parameters": sorted(CNNS, key=lambda name: rows[name]["parameters"]),
         "cnns_by_accuracy": [name for name in reversed(order) if name in CNNS],
-        "cnn_range": f"{max(spread) - min(spread):.1f}",
-        "family_gap": f"{min(spread) - max(rows[n]['test_acc_mean'] for n in MLPS):.1f}",
+        "cnn_range": f"{max(cnn_means) - min(cnn_means):.1f}",
+        "family_gap": f"{min(cnn_means) - max(rows[n]['test_acc_mean'] for n in MLPS):.1f}",
         "compare": {a: {b: compare(rows[a], rows[b]) for b in rows if b != a} for a in rows},
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
         "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",

@@ -14,7 +14,7 @@ Variants = dict[str, list[Record]]  # the records of a part, by the names of the
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 ACTIVATIONS = {"mlp_1": 1, "mlp_2": 1, "cnn_3": 2, "cnn_4": 4, "cnn_5": 6}  # layers of them
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
-AT_CHANCE = 0.01  # how near to it a loss has not left it
+AT_CHANCE, LEFT = 0.01, 0.1  # how near to it a loss has not left it, and how far below it has
 LATE, RISING = 3, 0.5  # epochs, points: a rise at the end, as in part5_learning_rate.py
 NEAR_ADAM = 2  # points below Adam's final validation accuracy, to compare speeds
 
@@ -49,11 +49,12 @@ def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
         "ratio_range": f"{max(ratios.values()) / min(ratios.values()):,.0f}",
         "fall": {a: fall(a, "grad_first") for a in ("relu", "sigmoid")},
         "fall_last": {a: fall(a, "grad_last") for a in ("relu", "sigmoid")},
-        "leaves": {a: {n: epoch_below(CHANCE - 0.1, records[f"{n}_{a}"]) for n in rows}
+        "leaves": {a: {n: epoch_below(CHANCE - LEFT, records[f"{n}_{a}"]) for n in rows}
                    for a in ("relu", "sigmoid")},
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
         "dead": dead,
+        "dead_at_once": all(unscaled[n]["relu"]["grad_first"] == 0 for n in dead),
         "stuck": [(n, a) for n, a in both
                   if all(abs(r[n][a]["loss_last"] - CHANCE) < AT_CHANCE for r in (rows, unscaled))],
         "stuck_high": [n for n in dead if unscaled[n]["relu"]["loss_last"] > 100],
@@ -85,6 +86,14 @@ def first_epoch(values: np.ndarray, level: float) -> int | None:
     return int(reached[0]) + 1 if len(reached) else None
 
 
+def noise(record: Record, epoch: int) -> float:
+    """The deviation of the validation accuracy about its trend within an epoch, from 1, points."""
+    curve, epochs = record["val_acc_curve"].astype(np.float64), record.config["epochs"]
+    start, stop = ((epoch - k) * len(curve) // epochs for k in (1, 0))
+    points = np.arange(start, max(start + 1, stop))  # however few there are
+    return float((curve[points] - np.polyval(np.polyfit(points, curve[points], 1), points)).std())
+
+
 def epoch_below(loss: float, records: Sequence[Record]) -> int | None:
     """The first epoch, from 1, whose mean training loss is at most `loss`, if any."""
     return first_epoch(-mean_by_epoch(records, "loss_curve"), -loss)
@@ -110,14 +119,16 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
     by_epoch["adam"] = mean_by_epoch(part3[name])
     near_adam = float(by_epoch["adam"][-1]) - NEAR_ADAM
 
-    noise = {}
-    for role in ("sgd_1", "sgd_01", "sgd_001"):
-        curve = records[keys[role]][0]["val_acc_curve"]
-        last = curve[-(len(curve) // len(by_epoch[role])) :].astype(np.float64)
-        points = np.arange(len(last))
-        noise[role] = float((last - np.polyval(np.polyfit(points, last, 1), points)).std())
+    noise_at_end = {
+        role: noise(records[keys[role]][0], len(by_epoch[role]))
+        for role in ("sgd_1", "sgd_01", "sgd_001")
+    }
+    adam_at_end = [float(mean_by_epoch([record])[-1]) for record in part3[name]]
+    two_drops = records[keys["two_drops"]]
     drops = row["trainings"][keys["two_drops"]]["drop_epochs"]
     around = [[float(a) for a in by_epoch["two_drops"][epoch - 1 : epoch + 1]] for epoch in drops]
+    after = [drops[1], -1] if drops[1] < len(by_epoch["two_drops"]) else [-1, -1]
+    settled = [mean_by_epoch(two_drops, f"{c}_acc_curve")[after] for c in ("train", "val")]
     return {
         "architecture": name,
         "keys": keys,
@@ -128,8 +139,13 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
         "epochs_to_001": first_epoch(by_epoch["sgd_01"], by_epoch["sgd_001"][-1]),
         "epochs_to_01": first_epoch(by_epoch["sgd_1"], by_epoch["sgd_01"][-1]),
         "still_rising_01": late_rise(by_epoch["sgd_01"]) > RISING,
-        "noise": noise,
-        "noise_text": {role: f"{value:.1f}" for role, value in noise.items()},
+        "at_constants_end": float(by_epoch["one_drop"][: len(by_epoch["sgd_1"])][-1]),
+        "adam_range": [f"{a:.1f}" for a in (min(adam_at_end), max(adam_at_end))],
+        "adam_std": f"{np.std(adam_at_end, ddof=1):.1f}" if len(adam_at_end) > 1 else None,
+        "noise": noise_at_end,
+        "noise_text": {role: f"{value:.1f}" for role, value in noise_at_end.items()},
+        "noise_around_drop": [noise(two_drops[0], epoch) for epoch in (drops[0], drops[0] + 1)],
+        "settled": [[f"{a:.1f}" for a in pair] for pair in settled],
         "drops": drops,
         "ruled_drops": ruled,
         "around_drops": around,
