@@ -31,6 +31,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def folder(text: str) -> Path:
+    """An option's value that is not empty, as an unset variable of a shell would make it."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a folder")
+    return Path(text)
+
+
 def seed(text: str) -> int:
     """An option's value from 0 to 2**32 - 1."""
     if not text.isdecimal() or not int(text) < 2**32:
@@ -77,7 +84,7 @@ def training_parser(
     )
     add(
         "--out",
-        type=Path,
+        type=folder,
         help="where records, dictionaries and figures go (default: results, with "
         "--quick results/quick; of synthetic images results/synthetic-full, results/synthetic)",
     )

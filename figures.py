@@ -86,8 +86,10 @@ def plot_schedules(
         axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
                  ylabel="validation accuracy (%)")  # fmt: skip
         axes.set_xlim(0, config["epochs"])
-        # The steep beginning would take most of the height
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.dataLim.y1 - 20))
+        # The steep beginning would take most of the height; where a curve ends has to be seen
+        ends = [finished[drops][0]["val_acc_curve"][-1] for drops in ("one drop", "two drops")]
+        bottom = min(axes.dataLim.y1 - 20, float(np.nanmin(ends)) - 5)
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], bottom))
         figure.legend(loc="outside upper center", ncols=2, handlelength=4)
         _save(figure, path)
 

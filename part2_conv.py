@@ -107,7 +107,7 @@ def main() -> None:
     add = parser.add_argument
     add("--samples", type=Path, help="images (N, C, H, W) as .npy (default: built-in digits)")
     add("--kernel", type=Path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
-    add("--out", type=Path, help="default: results; results/synthetic with built-in input")
+    add("--out", type=cli.folder, help="default: results; results/synthetic with built-in input")
     add("--plot-only", action="store_true", help="draw the recorded output again")
     options = parser.parse_args()
     built_in = not (options.plot_only or (options.samples and options.kernel))

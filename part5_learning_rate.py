@@ -78,7 +78,10 @@ def read_off(runs: list[Run], options: Namespace, after: int = 0) -> int:
     ((record, *_),) = find_finished({run.variant: runs}, [run.variant], options).values()
     epoch = stops_increasing(record["val_acc_curve"], run.epochs, after)
     if epoch == run.epochs:
-        print(f"{run.variant}: the validation accuracy has not stopped increasing by epoch {epoch}")
+        print(
+            f"{run.variant}: the validation accuracy has not stopped increasing by epoch {epoch}, "
+            "the last one; take more --epochs, or --drop-epochs"
+        )
     else:
         print(f"{run.variant}: the validation accuracy stops increasing at epoch {epoch}")
     return epoch

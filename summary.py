@@ -126,7 +126,7 @@ def summarise(out: Path) -> dict:
     }
     records = [r for part in summary for rs in read_variants(out, part).values() for r in rs]
     if not records:
-        raise UserError(f"{out}: no records below; run part3_architectures.py first")
+        raise UserError(f"{out}: no records below; run part3_architectures.py --out {out} first")
     if len({record.config["data_sha256"] for record in records}) > 1:
         raise UserError(f"{out}: its records were trained on different data")
     config = records[0].config
@@ -143,7 +143,9 @@ def without_nan(value: dict | float) -> dict | float | None:
 
 def main() -> None:
     parser = cli.Parser(__doc__)
-    parser.add_argument("--out", type=Path, default=Path("results"), help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=cli.folder, default=Path("results"), help="default: %(default)s"
+    )
     parser.add_argument("--readme", type=Path, help="a file with the two markers")
     options = parser.parse_args()
     summary = summarise(options.out)

@@ -154,6 +154,8 @@ def main() -> None:
     cli.check_writable(parser, options.out)
 
     summary = read_summary(options.results)
+    if summary["dataset"] == "synthetic":
+        path = path.with_stem(f"{path.stem}_synthetic")
     try:
         known = facts.collect(summary, options.results)
         if summary["dataset"] != "synthetic":

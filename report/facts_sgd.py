@@ -114,7 +114,7 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
         ruled.append(stops_increasing(curve, epochs, *ruled))
         drops = {k: t["drop_epochs"] for k, t in row["trainings"].items()
                  if len(t["drop_epochs"]) == len(ruled)}  # fmt: skip
-        keys[role] = max(drops, key=lambda key: drops[key] == ruled)
+        keys[role] = next((k for k, epochs in drops.items() if epochs == ruled), next(iter(drops)))
     by_epoch = {role: mean_by_epoch(records[key]) for role, key in keys.items()}
     by_epoch["adam"] = mean_by_epoch(part3[name])
     near_adam = float(by_epoch["adam"][-1]) - NEAR_ADAM

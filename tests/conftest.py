@@ -1,4 +1,4 @@
-"""What the tests share: running a script as a user does, and one tiny set of results."""
+"""What the tests share: scripts run as a user does, figures kept open, a tiny set of results."""
 
 import os
 import signal
@@ -22,6 +22,15 @@ def run_script(*arguments, cwd=ROOT, env=None, status=0):
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == status, done.stdout + done.stderr
     return done
+
+
+def drawn(monkeypatch, call, module="utils"):
+    """The figure that a function of `module` draws, kept open and unsaved."""
+    figures = []
+    monkeypatch.setattr(f"{module}._save", lambda figure, *_: figures.append(figure))
+    call()
+    monkeypatch.undo()
+    return figures[0]
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ def test_help_explains_every_option(script):
         (SCRIPTS[2], ("--arch", "mlp_1"), "mlp_1"),
         (SCRIPTS[2], ("--drop-epochs", "9", "4"), "--drop-epochs: A < B < 30"),
         (SCRIPTS[2], ("--learning-rate", "1"), "--learning-rate"),
+        (SCRIPTS[0], ("--data-dir", "x", "--out", ""), "--out: '' is not a folder"),
         ("part2_conv.py", ("--samples",), "--samples"),
     ],
 )

@@ -197,4 +197,4 @@ def test_report_of_a_demo(tmp_path):
             run_script(script, *arguments, *further)
     run_script("summary.py", "--out", tmp_path)
     build_report(tmp_path, tmp_path)
-    assert "Synthetic results" in check_content(tmp_path / "hw1_report.pdf", tmp_path)
+    assert "Synthetic results" in check_content(tmp_path / "hw1_report_synthetic.pdf", tmp_path)

@@ -92,6 +92,8 @@ def test_synthetic_report_says_so_and_claims_nothing(made_up, tmp_path):
     results = doctored(made_up, tmp_path / "results", *changes)
     (results / "part4_unscaled.png").unlink()
     build_report(results, tmp_path)
-    pages = [page.extract_text() for page in PdfReader(tmp_path / "hw1_report.pdf").pages]
+    assert not (tmp_path / "hw1_report.pdf").exists()
+    pdf = PdfReader(tmp_path / "hw1_report_synthetic.pdf")
+    pages = [page.extract_text() for page in pdf.pages]
     assert all("synthetic" in page for page in pages)
     assert "written for CIFAR-10" in " ".join(pages[0].split())
