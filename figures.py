@@ -117,8 +117,8 @@ def _plot_band(
     means, epoch = epoch_means(curves, epochs), np.arange(epochs) + 0.5
     if levels:
         means, epoch = means[:, [*range(epochs), -1]], np.arange(epochs + 1)
-    mean, style = means.mean(axis=0), {"drawstyle": "steps-post" if levels else "default"}
-    axes.plot(epoch, mean, linewidth=2, markersize=4, **style, **look)
+    mean, drawstyle = means.mean(axis=0), "steps-post" if levels else "default"
+    axes.plot(epoch, mean, linewidth=2, markersize=4, drawstyle=drawstyle, **look)
     if len(records) > 1:
         deviation = means.std(axis=0, ddof=1)
         band = (mean - deviation, mean + deviation)

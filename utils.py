@@ -143,7 +143,7 @@ def part4Plots(
         grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|")
         grad_axes.set_yscale("log", nonpositive="mask")
         if lowest := min((size for size in magnitudes if size > 0), default=None):
-            # Raw curves may touch zero; what is zero throughout takes the room at the bottom
+            # Single points may be tiny; what is zero throughout takes the room at the bottom
             grad_axes.set_ylim(bottom=lowest / (1e5 if zeros else 10))
         if zeros:
             grad_axes.legend(handles=zeros, title="zero, below this scale:", loc="lower right",

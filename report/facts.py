@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from averages import epoch_means
 from files import read_npy
 from models import ARCHITECTURES
 from records import Record
 from report.facts_sgd import CNNS, Variants, late_rise, mean_by_epoch, part4_facts, part5_facts
 from report.parameters import PARAMETERS
-from summary import read_variants
+from summary import final, read_variants
 from tables import accuracy_text, number_text
 
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
@@ -66,12 +65,9 @@ def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
     """
 
     def gaps(records: Sequence[Record]) -> tuple[float, tuple[float | None, int]]:
-        last = [
-            [epoch_means(r[curve], r.config["epochs"])[-1] for r in records]
-            for curve in ("train_acc_curve", "val_acc_curve")
-        ]
-        values = np.subtract(*last)
-        return values.mean(), (values.std(ddof=1) if len(values) > 1 else None, len(values))
+        values = [final([r], "train_acc_curve") - final([r], "val_acc_curve") for r in records]
+        deviation = np.std(values, ddof=1) if len(values) > 1 else None
+        return np.mean(values), (deviation, len(values))
 
     groups = [[order[0]]]
     for before, name in pairwise(order):
