@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from inference import infer
+from inference import predict
 
 RECORD_EVERY = 10  # "for every 10 steps" (sections 3.1, 4.1, 5.1)
 # glibc returns freed memory to the system, to be faulted in again at the next step, unless a block
@@ -95,14 +95,15 @@ def train(
             batches.append((loss.detach(), logits.detach(), batch_labels))
             if step % record_every == 0:
                 losses, all_logits, all_labels = zip(*batches, strict=True)
-                percent = percent_correct(torch.cat(all_logits), torch.cat(all_labels))
+                classes = torch.cat(all_logits).argmax(1)
+                percent = percent_correct(classes, torch.cat(all_labels))
                 yield Point(step, torch.stack(losses).mean(), percent)
                 batches = []
 
 
-def percent_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """The share of logits (N, 10) that are largest at their labels (N,), percent: a () tensor."""
-    return 100.0 * (logits.argmax(1) == labels).float().mean()
+def percent_correct(classes: Tensor, labels: Tensor) -> Tensor:
+    """The share of `classes` (N,) that equal their labels (N,), percent: a () tensor."""
+    return 100.0 * (classes == labels).float().mean()
 
 
 def accuracy(model: nn.Module, examples: Examples) -> Tensor:
@@ -112,6 +113,6 @@ def accuracy(model: nn.Module, examples: Examples) -> Tensor:
     """
     was_training = model.training
     model.eval()
-    logits = infer(model, examples.images)
+    classes = predict(model, examples.images)
     model.train(was_training)
-    return percent_correct(logits, examples.labels)
+    return percent_correct(classes, examples.labels)

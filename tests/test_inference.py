@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from inference import CHUNK, faster, infer, max_of_four, pair_columns
+from inference import (
+    CHUNK,
+    faster,
+    logits_of,
+    max_of_four,
+    pair_columns,
+    predict,
+    single_threads,
+)
 from models import ARCHITECTURES, build
 
 
@@ -14,36 +22,70 @@ def images():
     return torch.rand(2 * CHUNK + 1, 1, 32, 32, generator=generator) * 2 - 1
 
 
+@pytest.fixture(params=[True, False], ids=["bfloat16", "float32"])
+def bfloat16(request, monkeypatch):
+    """A CPU that computes in bfloat16 and one that does not, whatever this one can do."""
+    capabilities = {"avx512_bf16": request.param}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    return request.param
+
+
+@torch.inference_mode()
+def logits(model, images):
+    with single_threads() as threads:
+        return logits_of([faster(layer) for layer in model], images, threads)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_class_is_that_of_the_models_largest_logit(name, activation, images, bfloat16):
+    model = build(name, activation).to(memory_format=torch.channels_last).eval()
+    classes = predict(model, images)
+    assert classes.dtype == torch.int64
+    assert torch.equal(classes, model(images).argmax(1))
+
+
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_logits_are_those_of_the_model(name, activation, images):
     model = build(name, activation).to(memory_format=torch.channels_last).eval()
-    logits = infer(model, images)
-    assert logits.shape == (len(images), 10)
-    torch.testing.assert_close(logits, model(images).detach())
+    torch.testing.assert_close(logits(model, images), model(images).detach())
 
 
-def test_no_images_have_no_logits(monkeypatch):
+def test_no_images_have_no_classes(bfloat16, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert infer(build("cnn_5").eval(), torch.empty(0, 1, 32, 32)).shape == (0, 10)
+    assert predict(build("cnn_5").eval(), torch.empty(0, 1, 32, 32)).shape == (0,)
 
 
 def test_the_number_of_threads_does_not_change_the_bits_nor_is_changed(images):
     model = build("cnn_4").eval()
-    before, logits = torch.get_num_threads(), []
+    before, results = torch.get_num_threads(), []
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
-            logits.append(infer(model, images))
+            with single_threads() as threads:
+                assert threads.submit(torch.get_num_threads).result() == 1
+            results.append(logits(model, images))
             assert torch.get_num_threads() == number
             with ThreadPoolExecutor(1) as new_thread:
                 assert new_thread.submit(torch.get_num_threads).result() == number
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(*logits)
+    assert torch.equal(*results)
 
 
-def test_a_module_that_is_no_sequence_is_taken_as_it_is(images):
+def test_an_error_in_a_thread_is_raised_and_leaves_the_number_of_threads(images):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="channels"):
+            predict(nn.Sequential(nn.Conv2d(3, 8, 3)), images)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_module_that_is_no_sequence_is_taken_as_it_is(images, bfloat16):
     class Wrapped(nn.Module):
         def __init__(self):
             super().__init__()
@@ -53,7 +95,7 @@ def test_a_module_that_is_no_sequence_is_taken_as_it_is(images):
             return -self.model(images)
 
     model = Wrapped().eval()
-    torch.testing.assert_close(infer(model, images), model(images).detach())
+    assert torch.equal(predict(model, images), model(images).argmax(1))
 
 
 @pytest.mark.parametrize("size", [(26, 26), (7, 7), (8, 5)])
