@@ -77,7 +77,7 @@ def training_parser(
     )
     add(
         "--data-dir",
-        type=Path,
+        type=folder,
         default=Path(os.environ.get("CIFAR10_DIR") or "data"),
         help="holds cifar10_gray.npz, or CIFAR-10 is downloaded there "
         "(default: $CIFAR10_DIR, else data)",
@@ -135,7 +135,7 @@ def parse_training_options(
             )
         )  # fmt: skip
     except ValueError as error:
-        parser.error(f"RANK, WORLD_SIZE: {error}")
+        parser.error(f"torchrun sets RANK, WORLD_SIZE and their like to numbers: {error}")
     if not 0 <= options.rank < options.world_size:
         parser.error(f"RANK is {options.rank}, not from 0 to WORLD_SIZE - 1")
     try:

@@ -128,6 +128,8 @@ def read_cifar10(data_dir: Path, dataset_class: type | None = None) -> Arrays:
     or if the cache is damaged.
     """
     cache = data_dir / CACHE_NAME
+    if data_dir.exists() and not data_dir.is_dir():
+        raise UserError(f"{data_dir}: not a folder; name that of {CACHE_NAME} with --data-dir")
     if not cache.exists():
         arrays = download_cifar10(data_dir, dataset_class)
         _check(arrays, data_dir)

@@ -91,12 +91,16 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
-        raise ValueError(f"not a readable .npz file ({error})") from error
+        reason = str(error).partition("\n")[0]  # NumPy's advice to trust the file comes after that
+        raise ValueError(f"not a readable .npz file ({reason})") from error
     return arrays
 
 
-def read_npy(path: Path, max_bytes: int = 1_000_000_000) -> np.ndarray:
-    """The array of an .npy file; one of objects (pickles) is not admitted. Raises UserError."""
+def read_npy(path: Path, way_out: str, max_bytes: int = 1_000_000_000) -> np.ndarray:
+    """The array of an .npy file; one of objects (pickles) is not admitted.
+
+    Raises UserError, which ends with `way_out`.
+    """
     try:
         with open(path, "rb") as file:
             if path.stat().st_size > max_bytes:
@@ -104,10 +108,9 @@ def read_npy(path: Path, max_bytes: int = 1_000_000_000) -> np.ndarray:
             _check_header(file, path.stat().st_size)
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # as above
-        raise UserError(f"{path}: not a readable .npy file ({error})") from error
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a readable .npy file ({reason}); {way_out}") from error
 
 
 def _check_header(file: BinaryIO, member_bytes: int) -> None:

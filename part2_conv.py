@@ -22,6 +22,8 @@ import script
 from files import UserError, read_npy, write_atomically
 from utils import part2Plots
 
+WAY_OUT = "--samples and --kernel name .npy files; without them input is built in"
+
 
 def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """What `torch.conv2d(input, kernel)` computes: cross-correlation, no padding, stride 1.
@@ -85,8 +87,8 @@ def make_kernels() -> np.ndarray:
 
 def convolve(options: Namespace) -> np.ndarray:
     """Convolve the images with the kernels that the options name, and compare with torch."""
-    input = read_npy(options.samples) if options.samples else draw_digits()
-    kernel = read_npy(options.kernel) if options.kernel else make_kernels()
+    input = read_npy(options.samples, WAY_OUT) if options.samples else draw_digits()
+    kernel = read_npy(options.kernel, WAY_OUT) if options.kernel else make_kernels()
     print(f"samples: {options.samples or 'built-in digits (--samples names a file)'}")
     print(f"kernel: {options.kernel or 'built-in kernels (--kernel names a file)'}")
     try:
@@ -115,7 +117,7 @@ def main() -> None:
     cli.check_writable(parser, save_dir)
     recorded = save_dir / "part2_out.npy"
     if options.plot_only:
-        out = read_npy(recorded)
+        out = read_npy(recorded, "run it without --plot-only first")
         if out.ndim != 4 or out.size == 0:
             raise UserError(f"{recorded}: an array of shape {out.shape}, not images by kernels")
     else:

@@ -143,8 +143,8 @@ def main() -> None:
     add("--name", default="", help="without name, surname and id: hw1_report.pdf")
     add("--surname", default="")
     add("--id", default="", help="6 or 7 digits")
-    add("--results", type=Path, default=ROOT / "results", help="default: results")
-    add("--out", type=Path, default=ROOT / "report", help="default: report")
+    add("--results", type=cli.folder, default=ROOT / "results", help="default: results")
+    add("--out", type=cli.folder, default=ROOT / "report", help="default: report")
     options = parser.parse_args()
     person = [" ".join(text.split()) for text in (options.name, options.surname, options.id)]
     try:

@@ -32,6 +32,7 @@ def test_help_explains_every_option(script):
         (SCRIPTS[2], ("--drop-epochs", "9", "4"), "--drop-epochs: A < B < 30"),
         (SCRIPTS[2], ("--learning-rate", "1"), "--learning-rate"),
         (SCRIPTS[0], ("--data-dir", "x", "--out", ""), "--out: '' is not a folder"),
+        (SCRIPTS[0], ("--data-dir", ""), "--data-dir: '' is not a folder"),
         ("part2_conv.py", ("--samples",), "--samples"),
     ],
 )
@@ -48,6 +49,31 @@ def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, t
     done = run_script(script, "--out", tmp_path / "file" / "out", cwd=tmp_path, status=2)
     assert done.stderr.count("\n") == 1
     assert "cannot be written to" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "reason", "way_out"),
+    [
+        (
+            "part2_conv.py",
+            ("--samples", "none.npy"),
+            "none.npy: not a readable .npy file",
+            "built in",
+        ),
+        (
+            "part2_conv.py",
+            ("--plot-only",),
+            "part2_out.npy: not a readable .npy file",
+            "without --plot-only",
+        ),
+        (SCRIPTS[0], ("--data-dir", __file__), "test_cli.py: not a folder", "--data-dir"),
+    ],
+)
+def test_a_file_in_the_wrong_place_is_one_line(script, arguments, reason, way_out, tmp_path):
+    done = run_script(script, *arguments, "--out", tmp_path / "out", cwd=tmp_path, status=1)
+    assert done.stderr.count("\n") == 1
+    assert reason in done.stderr
+    assert way_out in done.stderr
 
 
 def test_a_lack_of_memory_is_one_line(tmp_path):

@@ -63,6 +63,7 @@ def test_without_records_or_markers_it_says_so(tiny_results, tmp_path):
     shutil.copytree(tiny_results, tmp_path / "out")
     arguments = ("--out", tmp_path / "out", "--readme", tmp_path / "README.md")
     assert "markers" in run_script("summary.py", *arguments, status=1).stderr
+    assert not (tmp_path / "out" / "summary.json").exists()
 
 
 def test_committed_summary_and_readme_are_those_of_the_committed_records():
