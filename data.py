@@ -138,7 +138,8 @@ def read_cifar10(data_dir: Path, dataset_class: type | None = None) -> Arrays:
     try:
         arrays = read_npz(cache, max_bytes=100_000_000)
     except OSError as error:
-        raise UserError(f"{cache}: cannot be read ({error.strerror or error})") from error
+        reason = f"cannot be read ({error.strerror or error})"
+        raise UserError(f"{cache}: {reason}; {_WAY_OUT}") from error
     except ValueError as error:
         raise UserError(f"{cache}: {error}; {_WAY_OUT}") from error
     _check(arrays, cache)

@@ -150,15 +150,16 @@ def main() -> None:
     options = parser.parse_args()
     summary = summarise(options.out)
     text, tables = json.dumps(summary, indent=1, allow_nan=False) + "\n", markdown_tables(summary)
-    if options.readme:  # before anything is written
+    if options.readme:
         readme = options.readme.read_text(encoding="utf-8")
         if BEGIN not in readme or END not in readme:
             raise UserError(f"{options.readme}: the markers {BEGIN} and {END} are not in it")
         before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-        new = f"{before}{BEGIN}\n{tables}\n{END}{after}"
-        write_atomically(options.readme, lambda file: file.write(new.encode()))
     write_atomically(options.out / "summary.json", lambda file: file.write(text.encode()))
     print(tables)
+    if options.readme:
+        new = f"{before}{BEGIN}\n{tables}\n{END}{after}"
+        write_atomically(options.readme, lambda file: file.write(new.encode()))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/bench.py                       # two to three minutes on two idle cores
     python benchmarks/bench.py --quick --threads 1   # a rough idea
 
-The images are noise, which takes as long. Other work on the same cores spoils the numbers.
+A CPU with bfloat16 validates images again that are close (inference.py): --data-dir times that on
+CIFAR-10, else the images are noise. Other work on the same cores spoils the numbers.
 """
 
 import json
@@ -29,7 +30,7 @@ from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
 
 import cli
 import script
-from data import Data, scale
+from data import Data, load, scale
 from models import ARCHITECTURES
 from part2_conv import my_conv2d
 from part3_architectures import EPOCHS, LEARNING_RATE, plan
@@ -42,7 +43,7 @@ MATRIX_SIZE = 2048  # large enough for the full rate
 # images (N, C, H, W) and kernels (O, C, h, w): the course's size, and a larger one
 CONVOLUTIONS = [((5, 1, 28, 28), (8, 1, 4, 4)), ((64, 16, 32, 32), (32, 16, 3, 3))]
 HEADER = """\
-torch {torch}, {cpu}, {cores} cores, {threads} threads; medians over {seconds_each} s each
+torch {torch}, {cpu}, {cores} cores, {threads} threads, {images}; medians over {seconds_each} s each
 
            ms per step     ms per validation      s per run of part 3                 GFLOP/s
       assigned    ours    assigned      ours    assigned  ours  ratio   product  convolutions"""
@@ -105,10 +106,16 @@ def assigned_accuracy(model: nn.Module, loader: DataLoader) -> float:
     return 100.0 * hits / len(loader.dataset)
 
 
-def random_examples(num_images: int) -> Examples:
-    """Noise in gray, as data.load holds its images in memory."""
-    images = torch.randint(256, (num_images, 32, 32), dtype=torch.uint8)
-    return Examples(scale(images), torch.randint(10, (num_images,)))
+def our_data(data_dir: Path | None) -> Data:
+    """CIFAR-10, or noise in gray as data.load would hold it in memory."""
+    if data_dir:
+        return load("cifar10", data_dir, torch.device("cpu"))
+
+    def noise(num_images: int) -> Examples:
+        images = torch.randint(256, (num_images, 32, 32), dtype=torch.uint8)
+        return Examples(scale(images), torch.randint(10, (num_images,)))
+
+    return Data(noise(NUM_TRAIN), noise(NUM_VAL), noise(0), sha256="")
 
 
 def time_assigned(name: str, seconds: float) -> dict[str, float]:
@@ -120,10 +127,9 @@ def time_assigned(name: str, seconds: float) -> dict[str, float]:
     return cost(points, lambda: assigned_accuracy(model, val_loader), seconds)
 
 
-def time_ours(name: str, seconds: float) -> dict[str, float]:
+def time_ours(name: str, data: Data, seconds: float) -> dict[str, float]:
     """Time what part 3 does, on data in memory."""
-    data = Data(*(random_examples(count) for count in (NUM_TRAIN, NUM_VAL, 0)), sha256="")
-    options = Namespace(runs=1, seed=0, epochs=EPOCHS, batch_size=cli.BATCH_SIZE, dataset="noise")
+    options = Namespace(runs=1, seed=0, epochs=EPOCHS, batch_size=cli.BATCH_SIZE, dataset="")
     (run,) = plan(name, options)
     model, generator = run.start(data)
     optimizer = run.optimizer_for(model, LEARNING_RATE)
@@ -169,19 +175,21 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
     parser.add_argument("--threads", type=cli.positive, help="default: torch's own choice")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--data-dir", type=cli.folder, help="holds cifar10_gray.npz")
     options = parser.parse_args()
+    data = our_data(options.data_dir)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     seconds = QUICK_SECONDS if options.quick else SECONDS
     results = {
         "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
         "cores": cli.num_cores(), "threads": torch.get_num_threads(), "seconds_each": seconds,
-        "architectures": {},
+        "images": "CIFAR-10" if options.data_dir else "noise", "architectures": {},
     }  # fmt: skip
     print(HEADER.format(**results), flush=True)
     # These come first: the memory that train() makes the process keep would serve them as well
     all_assigned = {name: time_assigned(name, seconds) for name in ARCHITECTURES}
     for name, assigned in all_assigned.items():
-        ours = time_ours(name, seconds)
+        ours = time_ours(name, data, seconds)
         rate = matrix_gflops(seconds)  # each time, as clocks and neighbours change
         conv_rate = conv_flops(name) * NUM_VAL / ours["validation_ms"] / 1e6
         results["architectures"][name] = row = {

@@ -98,7 +98,7 @@ def reported_architecture(summary: dict) -> str | None:
 
 def part2_facts(results: Path) -> dict:
     """The files of the input, and the means of the maps: rows are images, columns kernels."""
-    out = read_npy(results / "part2_out.npy", "run part2_conv.py first").real
+    out = read_npy(results / "part2_out.npy", f"run part2_conv.py --out {results} again").real
     files = json.loads((results / "part2.json").read_text(encoding="utf-8"))
     means = out.mean((2, 3)).tolist()
     return {"images": out.shape[0], "kernels": out.shape[1], "means": means, "files": files}

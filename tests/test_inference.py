@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import torch
@@ -64,6 +65,8 @@ def test_the_number_of_threads_does_not_change_the_bits_nor_is_changed(images):
         for number in (1, 2):
             torch.set_num_threads(number)
             with single_threads() as threads:
+                together = Barrier(number, timeout=60)  # of so many threads
+                list(threads.map(lambda _, barrier=together: barrier.wait(), range(number)))
                 assert threads.submit(torch.get_num_threads).result() == 1
             results.append(logits(model, images))
             assert torch.get_num_threads() == number
@@ -85,16 +88,23 @@ def test_an_error_in_a_thread_is_raised_and_leaves_the_number_of_threads(images)
         torch.set_num_threads(before)
 
 
-def test_a_module_that_is_no_sequence_is_taken_as_it_is(images, bfloat16):
-    class Wrapped(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = build("cnn_5")
+class Negated(nn.Sequential):
+    def forward(self, images):
+        return -super().forward(images)
 
-        def forward(self, images):
-            return -self.model(images)
 
-    model = Wrapped().eval()
+class Wrapped(nn.Module):
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images):
+        return -self.layers(images)
+
+
+@pytest.mark.parametrize("kind", [Negated, Wrapped])
+def test_what_is_more_than_a_sequence_is_taken_as_it_is(kind, images, bfloat16):
+    model = kind(*build("cnn_5")).eval()
     assert torch.equal(predict(model, images), model(images).argmax(1))
 
 
