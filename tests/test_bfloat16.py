@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import inference
 from inference import (
     SAMPLE,
     decide,
@@ -22,6 +23,7 @@ def bfloat16(request, monkeypatch):
     """A CPU that computes in bfloat16 and one that does not, whatever this one can do."""
     capabilities = {"avx512_bf16": request.param}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(inference, "SAMPLE", 20)  # so that bfloat16 pays for 200 images
     return request.param
 
 
@@ -52,7 +54,7 @@ def test_close_images_are_decided_in_single_precision(bfloat16):
     model[3].register_forward_hook(count)
     assert torch.equal(predict(model, images), exact)
     assert num_images[torch.bfloat16] == (1000 if bfloat16 else 0)
-    assert (SAMPLE < num_images[torch.float32] < 1000) == bfloat16
+    assert (20 < num_images[torch.float32] < 1000) == bfloat16
 
 
 def test_in_bfloat16_are_the_middle_layers_of_a_copy():
@@ -77,9 +79,16 @@ def test_few_layers_in_bfloat16_are_all_there(num_layers):
     torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.05)
 
 
+def test_few_images_do_not_need_bfloat16(bfloat16):
+    model, dtypes = build("cnn_5").eval(), set()
+    model[3].register_forward_hook(lambda module, args, out: dtypes.add(out.dtype))
+    predict(model, torch.rand(199, 1, 32, 32))
+    assert dtypes == {torch.float32}
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_another_dtype_is_kept(dtype, bfloat16):
-    model, images = build("cnn_5").eval().to(dtype), torch.rand(10, 1, 32, 32, dtype=dtype)
+    model, images = build("cnn_5").eval().to(dtype), torch.rand(200, 1, 32, 32, dtype=dtype)
     assert torch.equal(predict(model, images), model(images).argmax(1))
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import inference
 from inference import (
     CHUNK,
     faster,
@@ -28,6 +29,7 @@ def bfloat16(request, monkeypatch):
     """A CPU that computes in bfloat16 and one that does not, whatever this one can do."""
     capabilities = {"avx512_bf16": request.param}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(inference, "SAMPLE", 20)  # so that bfloat16 pays for 200 images
     return request.param
 
 
