@@ -1,10 +1,14 @@
 """The classes that bfloat16 may decide, and those that it leaves to single precision."""
 
+from argparse import Namespace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import inference
+from data import load
 from inference import (
     SAMPLE,
     decide,
@@ -16,6 +20,8 @@ from inference import (
     single_threads,
 )
 from models import build
+from part3_architectures import plan
+from runs import train_and_validate
 
 
 @pytest.fixture(params=[True, False], ids=["bfloat16", "float32"])
@@ -77,6 +83,21 @@ def test_few_layers_in_bfloat16_are_all_there(num_layers):
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(7200, 10))[:num_layers]
     rough, exact = run(in_bfloat16(model), images), run(model, images)
     torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.05)
+
+
+def test_a_training_has_the_accuracies_of_single_precision(monkeypatch):
+    monkeypatch.setattr(inference, "SAMPLE", 20)
+    options = Namespace(runs=1, seed=0, epochs=2, batch_size=50, dataset="synthetic")
+    (run,) = plan("cnn_5", options)
+    data = load("synthetic", Path(), torch.device("cpu"), quick=True)
+    results = []
+    for capabilities in ({"avx512_bf16": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)
+        results.append(train_and_validate(run, data, lambda step: None))
+    half, single = results
+    assert len(half["val_acc_curve"]) == 18
+    assert half["val_acc_curve"] == single["val_acc_curve"]
+    assert half["test_acc"] == single["test_acc"]
 
 
 def test_few_images_do_not_need_bfloat16(bfloat16):
