@@ -75,7 +75,7 @@ def has_bfloat16() -> bool:
 
 
 def in_bfloat16(model: nn.Sequential) -> list[Layer]:
-    """The layers of `model` in bfloat16, which keeps 8 of the 24 bits of single precision.
+    """The layers of `model` in bfloat16: 8 significant bits, where single precision has 24.
 
     The first convolution with its activation and the last layer stay in single precision: they
     take little of the time and cause about half of the error.
