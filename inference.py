@@ -1,6 +1,6 @@
 """The classes that a network gives to many images at once, when no gradient is needed.
 
-Two thirds of a CNN's training in part 3 are validation, nearly all of it convolution. What this
+More than half of a CNN's training in part 3 is validation, nearly all of it convolution. What this
 file does about that on a CPU leaves the classes as single precision gives them, up to rounding; a
 GPU takes plain passes.
 """
@@ -33,15 +33,14 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     """
     if images.device.type != "cpu" or not any(isinstance(m, nn.Conv2d) for m in model.modules()):
         return torch.cat([model(chunk).argmax(1) for chunk in images.split(PLAIN_CHUNK)])
+    is_sequence = type(model) is nn.Sequential
+    layers = [faster(layer) for layer in model] if is_sequence else [model]
+    pays = len(images) >= 10 * SAMPLE and images.dtype == torch.float32 and has_bfloat16()
     with single_threads() as threads:
-        if type(model) is not nn.Sequential:
-            return logits_of([model], images, threads).argmax(1)
-        layers = [faster(layer) for layer in model]
-        pays = len(images) >= 10 * SAMPLE and images.dtype == torch.float32 and has_bfloat16()
-        if not pays:
-            return logits_of(layers, images, threads).argmax(1)
-        rough = logits_of(in_bfloat16(model), images, threads)
-        return decide(rough, lambda close: logits_of(layers, images[close], threads))
+        if is_sequence and pays:
+            rough = logits_of(in_bfloat16(model), images, threads)
+            return decide(rough, lambda close: logits_of(layers, images[close], threads))
+        return logits_of(layers, images, threads).argmax(1)
 
 
 @contextmanager

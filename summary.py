@@ -149,17 +149,17 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, help="a file with the two markers")
     options = parser.parse_args()
     summary = summarise(options.out)
-    text, tables = json.dumps(summary, indent=1, allow_nan=False) + "\n", markdown_tables(summary)
+    tables = markdown_tables(summary)
+    texts = {options.out / "summary.json": json.dumps(summary, indent=1, allow_nan=False) + "\n"}
     if options.readme:
         readme = options.readme.read_text(encoding="utf-8")
         if BEGIN not in readme or END not in readme:
             raise UserError(f"{options.readme}: the markers {BEGIN} and {END} are not in it")
         before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    write_atomically(options.out / "summary.json", lambda file: file.write(text.encode()))
+        texts[options.readme] = f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    for path, text in texts.items():
+        write_atomically(path, lambda file, text=text: file.write(text.encode()))
     print(tables)
-    if options.readme:
-        new = f"{before}{BEGIN}\n{tables}\n{END}{after}"
-        write_atomically(options.readme, lambda file: file.write(new.encode()))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from argparse import Namespace
 
 import numpy as np
 from conftest import run_script
+from helpers_records import write_arrays
 from PIL import Image
 from pypdf import PdfReader
 
@@ -12,7 +13,6 @@ import part3_architectures as part3
 import part4_activations as part4
 import part5_learning_rate as part5
 import summary
-from files import write_npz
 from models import build, first_layer
 from records import read_record
 from report.build import FIGURES
@@ -39,9 +39,7 @@ def write_record(run, out, last, gradient=None, loss=(2.3, 1.2)):
         arrays["val_acc_curve"] = rise
     else:
         arrays["grad_curve"] = np.linspace(*gradient, points)
-    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    texts = {"config": run.config("0" * 64), "environment": {"seconds": 1.0}}
-    write_npz(run.path(out), arrays | {k: np.array(json.dumps(v)) for k, v in texts.items()})
+    write_arrays(run, out, arrays)
 
 
 def make_up(out):

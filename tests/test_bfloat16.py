@@ -5,43 +5,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import pretend, run_layers
 from torch import nn
 
-import inference
 from data import load
 from inference import (
     SAMPLE,
     decide,
     has_bfloat16,
     in_bfloat16,
-    logits_of,
     max_of_four,
     predict,
-    single_threads,
 )
 from models import build
 from part3_architectures import plan
 from runs import train_and_validate
 
 
-@pytest.fixture(params=[True, False], ids=["bfloat16", "float32"])
-def bfloat16(request, monkeypatch):
-    """A CPU that computes in bfloat16 and one that does not, whatever this one can do."""
-    capabilities = {"avx512_bf16": request.param}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    monkeypatch.setattr(inference, "SAMPLE", 20)  # so that bfloat16 pays for 200 images
-    return request.param
-
-
 def test_a_pytorch_that_cannot_tell_has_no_bfloat16(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_bfloat16()
-
-
-@torch.inference_mode()
-def run(layers, images):
-    with single_threads() as threads:
-        return logits_of(layers, images, threads)
 
 
 def test_close_images_are_decided_in_single_precision(bfloat16):
@@ -50,7 +33,7 @@ def test_close_images_are_decided_in_single_precision(bfloat16):
     with torch.no_grad():
         model[-1].bias -= model(images).mean(0)  # so that all classes occur
     exact = model(images).argmax(1)
-    assert (run(in_bfloat16(model), images).argmax(1) != exact).any()
+    assert (run_layers(in_bfloat16(model), images).argmax(1) != exact).any()
 
     num_images = {torch.bfloat16: 0, torch.float32: 0}  # that each precision sees
 
@@ -68,7 +51,7 @@ def test_in_bfloat16_are_the_middle_layers_of_a_copy():
     model = build("cnn_4").eval()
     before = [parameter.clone() for parameter in model.parameters()]
     layers = in_bfloat16(model)
-    rough, exact = run(layers, images), run(model, images)
+    rough, exact = run_layers(layers, images), run_layers(model, images)
     assert 0 < (rough - exact).abs().max() < 0.05 * exact.std()
     assert all(map(torch.equal, before, model.parameters()))
     assert len(layers) == len(model) + 2
@@ -81,18 +64,17 @@ def test_in_bfloat16_are_the_middle_layers_of_a_copy():
 def test_few_layers_in_bfloat16_are_all_there(num_layers):
     images = torch.rand(100, 1, 32, 32)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(7200, 10))[:num_layers]
-    rough, exact = run(in_bfloat16(model), images), run(model, images)
+    rough, exact = run_layers(in_bfloat16(model), images), run_layers(model, images)
     torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.05)
 
 
 def test_a_training_has_the_accuracies_of_single_precision(monkeypatch):
-    monkeypatch.setattr(inference, "SAMPLE", 20)
     options = Namespace(runs=1, seed=0, epochs=2, batch_size=50, dataset="synthetic")
     (run,) = plan("cnn_5", options)
     data = load("synthetic", Path(), torch.device("cpu"), quick=True)
     results = []
-    for capabilities in ({"avx512_bf16": True}, {}):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)
+    for has_it in (True, False):
+        pretend(monkeypatch, has_it)
         results.append(train_and_validate(run, data, lambda step: None))
     half, single = results
     assert len(half["val_acc_curve"]) == 18

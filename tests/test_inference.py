@@ -3,13 +3,12 @@ from threading import Barrier
 
 import pytest
 import torch
+from conftest import run_layers
 from torch import nn
 
-import inference
 from inference import (
     CHUNK,
     faster,
-    logits_of,
     max_of_four,
     pair_columns,
     predict,
@@ -24,19 +23,8 @@ def images():
     return torch.rand(2 * CHUNK + 1, 1, 32, 32, generator=generator) * 2 - 1
 
 
-@pytest.fixture(params=[True, False], ids=["bfloat16", "float32"])
-def bfloat16(request, monkeypatch):
-    """A CPU that computes in bfloat16 and one that does not, whatever this one can do."""
-    capabilities = {"avx512_bf16": request.param}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    monkeypatch.setattr(inference, "SAMPLE", 20)  # so that bfloat16 pays for 200 images
-    return request.param
-
-
-@torch.inference_mode()
 def logits(model, images):
-    with single_threads() as threads:
-        return logits_of([faster(layer) for layer in model], images, threads)
+    return run_layers([faster(layer) for layer in model], images)
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid])
