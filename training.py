@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from inference import predict
-
 RECORD_EVERY = 10  # "for every 10 steps" (sections 3.1, 4.1, 5.1)
 # glibc returns freed memory to the system, to be faulted in again at the next step, unless a block
 # as large (up to 32 MB) has been freed before. Faulting it in takes up to a third of a CNN's step.
 LARGE_BLOCK = 30_000_000
+# Images in a forward pass without gradients: feature maps of more fall out of a CPU core's cache.
+CHUNK = 250
+GPU_CHUNK = 5_000  # a GPU waits for orders otherwise
 
 
 def select_device(name: str, local_rank: int = 0) -> torch.device:
@@ -104,6 +105,13 @@ def train(
 def percent_correct(classes: Tensor, labels: Tensor) -> Tensor:
     """The share of `classes` (N,) that equal their labels (N,), percent: a () tensor."""
     return 100.0 * (classes == labels).float().mean()
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """The class (N,) int64 with the largest logit of each of `images` (N, 1, 32, 32)."""
+    chunk = CHUNK if images.device.type == "cpu" else GPU_CHUNK
+    return torch.cat([model(part).argmax(1) for part in images.split(chunk)])
 
 
 def accuracy(model: nn.Module, examples: Examples) -> Tensor:

@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PARTS = ("part2_conv", "part3_architectures", "part4_activations", "part5_learning_rate")
 MODULES = (
-    "models", "data", "download", "synthetic", "training", "inference", "records", "runs",
+    "models", "data", "download", "synthetic", "training", "records", "runs",
     "averages", "summary", "tables", "figures", "files", "cli", "script",
 )  # fmt: skip
 FIGURES = {  # by name, the script that draws it; {} is the architecture of part 5

@@ -7,10 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-
-import inference
-from inference import logits_of, single_threads
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--dataset", "synthetic", "--quick", "--batch-size", "150")  # 30 steps an epoch
@@ -35,27 +31,6 @@ def drawn(monkeypatch, call, module="utils"):
     call()
     monkeypatch.undo()
     return figures[0]
-
-
-def pretend(monkeypatch, has_bfloat16):
-    """Make the CPU one that computes in bfloat16, or does not, whatever it can do."""
-    capabilities = {"avx512_bf16": has_bfloat16}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    monkeypatch.setattr(inference, "SAMPLE", 20)  # so that bfloat16 pays for 200 images
-
-
-@pytest.fixture(params=[True, False], ids=["bfloat16", "float32"])
-def bfloat16(request, monkeypatch):
-    """A CPU that computes in bfloat16 and one that does not."""
-    pretend(monkeypatch, request.param)
-    return request.param
-
-
-@torch.inference_mode()
-def run_layers(layers, images):
-    """The logits of `images` after `layers`, computed as `predict` does."""
-    with single_threads() as threads:
-        return logits_of(layers, images, threads)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from conftest import pretend
 from torch.nn.functional import cross_entropy
 
 from models import build, first_layer
@@ -121,7 +120,6 @@ def test_nothing_in_a_step_waits_for_the_device(examples, monkeypatch):
             return original(self, *args, **kwargs)
 
         monkeypatch.setattr(torch.Tensor, name, counted)
-    pretend(monkeypatch, has_bfloat16=False)  # as with a GPU
     model = new_model("cnn_5")
     for _ in start(model, examples, range(2)):
         accuracy(model, examples)
