@@ -16,8 +16,14 @@ help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 .venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "Python 3.10 or newer is needed, $(PYTHON) is older or missing: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
 demo: .venv/installed  ## parts 2 to 5, small, on drawn images: no data needed
@@ -27,15 +33,16 @@ demo: .venv/installed  ## parts 2 to 5, small, on drawn images: no data needed
 	$(RUN) part5_learning_rate.py $(DEMO) --drop-epochs 3 6
 	@echo "The demo's figures are in results/synthetic."
 
-test: .venv/installed  ## the tests, a few minutes
-	$(RUN) -m pytest -m "not slow"
+test: .venv/installed-dev  ## the tests, a few minutes
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-test-slow: .venv/installed  ## kills, full disks, several processes: up to a quarter of an hour
+test-slow: .venv/installed-dev  ## kills, full disks, several processes: about ten minutes
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow --numprocesses 2 --dist loadfile
 
-lint: .venv/installed  ## ruff
+lint: .venv/installed-dev  ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
 	$(RUN) part2_conv.py $(TO) $(ARGS)
@@ -43,9 +50,10 @@ part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
 part3: .venv/installed  ## the five architectures, full protocol, resumable
 	$(RUN) part3_architectures.py $(TO) $(ARGS)
 
-part4: .venv/installed  ## ReLU and sigmoid, then the bonus question's unscaled inputs
+part4: .venv/installed  ## ReLU and sigmoid, unscaled inputs (bonus), other initializations
 	$(RUN) part4_activations.py $(TO) $(ARGS)
 	$(RUN) part4_activations.py --unscaled $(TO) $(ARGS)
+	$(RUN) part4_activations.py --initialized $(TO) $(ARGS)
 
 part5: .venv/installed  ## the learning rates and schedules
 	$(RUN) part5_learning_rate.py $(TO) $(DROP) $(ARGS)
@@ -53,10 +61,10 @@ part5: .venv/installed  ## the learning rates and schedules
 results: part3 part4 part5 summary  ## parts 3 to 5 in full, resumable, and their numbers
 
 summary: .venv/installed  ## summary.json from the records; of results also the README's tables
-	$(RUN) summary.py --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md)
+	$(RUN) -m report.summary --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md)
 
 report: .venv/installed  ## the PDF, from results (NAME=Ada SURNAME=Lovelace ID=2345678)
-	$(RUN) report/build.py --name "$(NAME)" --surname "$(SURNAME)" --id "$(ID)" --results $(OUT)
+	$(RUN) -m report.build --name "$(NAME)" --surname "$(SURNAME)" --id "$(ID)" --results $(OUT)
 
 figures: .venv/installed  ## all figures again from OUT (default: results), no training
 	@[ -d $(OUT) ] || { echo "OUT=$(OUT): no such folder"; exit 1; }
@@ -65,5 +73,7 @@ figures: .venv/installed  ## all figures again from OUT (default: results), no t
 	[ ! -d $(OUT)/runs/part4 ] || $(RUN) part4_activations.py --plot-only --out $(OUT) $(ARGS)
 	[ ! -d $(OUT)/runs/part4_unscaled ] || \
 	    $(RUN) part4_activations.py --unscaled --plot-only --out $(OUT) $(ARGS)
+	[ ! -d $(OUT)/runs/part4_initialized ] || \
+	    $(RUN) part4_activations.py --initialized --plot-only --out $(OUT) $(ARGS)
 	[ ! -d $(OUT)/runs/part5 ] || \
 	    $(RUN) part5_learning_rate.py --plot-only --out $(OUT) $(DROP) $(ARGS)

@@ -1,45 +1,62 @@
-"""CIFAR-10 in gray, the stratified validation split, and a synthetic stand-in.
+"""CIFAR-10 in grayscale, its stratified validation split, and the batches of the training loop.
 
-`load` looks for CIFAR-10 in a folder: first `cifar10_gray.npz` (train_images, train_labels,
-test_images, test_labels, all uint8), else torchvision downloads CIFAR-10 there, which is turned to
-gray once and kept as that file.
+    >>> import torch
+    >>> from data import BatchLoader, load
+    >>> data = load("cifar10", "data", torch.device("cpu"))
+    >>> train_generator = BatchLoader(data.train, batch_size=50)
+
+`load` looks for `cifar10_gray.npz` in a folder. If it is not there, torchvision provides CIFAR-10,
+which is converted to grayscale once and kept as that file. The file imports nothing of the package.
 """
 
+import contextlib
 import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
+from PIL import Image
 from torch import Tensor
-
-from download import CACHE_NAME, Arrays, download_cifar10
-from files import UserError, read_npz, write_npz
-from synthetic import draw_synthetic
-from training import Examples
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-SPLIT_SEED = 449  # one split for all runs, so that runs differ in weights and batch order only
-VALIDATION_SHARE = 10  # one in ten: "Split 10% of the training data as the validation set"
-SCALED = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
-UNSCALED = (0.0, 255.0)  # the bonus question of part 4
-QUICK_TRAIN, QUICK_TEST = 500, 100  # images of each class in a quick protocol
-
-
-TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
+CACHE_NAME = "cifar10_gray.npz"
+# "converted to one gray channel"; the assignment speaks of 60,000 training images, there are 50,000
 SHAPES = {
-    "train_images": (TRAIN_IMAGES, 32, 32),
-    "train_labels": (TRAIN_IMAGES,),
-    "test_images": (TEST_IMAGES, 32, 32),
-    "test_labels": (TEST_IMAGES,),
+    "train_images": (50_000, 32, 32),
+    "train_labels": (50_000,),
+    "test_images": (10_000, 32, 32),
+    "test_labels": (10_000,),
 }
+MAX_CACHE_BYTES = 100_000_000  # unpacked; CIFAR-10 in grayscale has 61 million
+VALIDATION_SHARE = 10  # one in ten: "Split 10% of the training data as the validation set"
+QUICK_TRAIN, QUICK_TEST = 500, 100  # images of each class in the quick protocol
+
+Arrays = dict[str, np.ndarray]  # uint8, by the names in SHAPES
+
+
+class DataError(Exception):
+    """Raised for data that cannot be used. The message is one line that says what to do."""
+
+
+class Examples(NamedTuple):
+    """Images (N, 1, 32, 32) float32 and their labels (N,) int64, on one device."""
+
+    images: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a training needs, on its device; `val` is empty where there is no split."""
+    """The three sets of examples. `val` is empty if the training images were not split."""
 
     train: Examples
     val: Examples
@@ -47,31 +64,84 @@ class Data:
     sha256: str
 
 
+class BatchLoader:
+    """Iterate over `examples` in batches. One iteration is one epoch.
+
+    It has the interface of `torch.utils.data.DataLoader`, which can take its place:
+    `DataLoader(TensorDataset(*examples), batch_size=50, shuffle=True)`. It is not that class
+    because the examples already lie on the device as two tensors. A batch is one indexing operation
+    (0.19 ms instead of 0.55 ms on a CPU), and a GPU is sent one order an epoch.
+
+    `shuffle=True` draws a new order from `generator`, a CPU generator, at the start of each epoch.
+    The last batch is smaller if the batch size does not divide the number of examples.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        shuffle: bool = True,
+        generator: torch.Generator | None = None,
+    ):
+        self.images, self.labels = examples
+        self.batch_size, self.shuffle, self.generator = batch_size, shuffle, generator
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.shuffle:
+            order = torch.randperm(len(self.images), generator=self.generator)
+        else:
+            order = torch.arange(len(self.images))
+        for batch in order.to(self.images.device).split(self.batch_size):
+            # The same as images[batch], in half the time
+            yield self.images.index_select(0, batch), self.labels.index_select(0, batch)
+
+
 def load(
     dataset: str,
-    data_dir: Path,
+    data_dir: str | Path,
     device: torch.device,
     quick: bool = False,
-    split_seed: int | None = SPLIT_SEED,
-    pixel_range: tuple[float, float] = SCALED,
+    split_seed: int | None = 449,
+    pixel_range: tuple[float, float] = (-1.0, 1.0),
 ) -> Data:
-    """Read "cifar10" from `data_dir`, or draw "synthetic", split it and put it on `device`.
+    """Read the images, split and scale them, and move them to `device`.
 
-    `quick` keeps the first few images of each class. With `split_seed` None all training images
-    stay in the training set. Black is mapped to the first value of `pixel_range`, white to the
-    second. Raises UserError if the files are missing, damaged or not CIFAR-10.
+    dataset: "cifar10", read from `data_dir`, or "synthetic", drawn anew.
+    quick: keep the first images of each class only.
+    split_seed, pixel_range: see `prepare`.
+
+    Raises DataError if the files are missing, damaged or not CIFAR-10.
     """
-    arrays = read_cifar10(data_dir) if dataset == "cifar10" else draw_synthetic()
-    if quick:
-        arrays = _first_of_each_class(arrays)
-    train_indices, val_indices = np.arange(len(arrays["train_labels"])), np.arange(0)
-    if split_seed is not None:
-        train_indices, val_indices = stratified_split(arrays["train_labels"], split_seed)
+    return prepare(read(dataset, data_dir, quick), device, split_seed, pixel_range)
+
+
+def read(dataset: str, data_dir: str | Path, quick: bool = False) -> Arrays:
+    """Return the grayscale images and labels of `dataset` as uint8 arrays. See `load`."""
+    arrays = read_cifar10(Path(data_dir)) if dataset == "cifar10" else draw_synthetic()
+    return first_of_each_class(arrays) if quick else arrays
+
+
+def prepare(
+    arrays: Arrays,
+    device: torch.device,
+    split_seed: int | None = 449,
+    pixel_range: tuple[float, float] = (-1.0, 1.0),
+) -> Data:
+    """Split and scale the images of `arrays`, and move them to `device`.
+
+    split_seed: the seed of the validation split, or None to leave all images in the training set.
+    pixel_range: the values of black and of white.
+    """
+    train_indices, val_indices = split(arrays, split_seed)
 
     def examples(subset: str, indices: np.ndarray | slice) -> Examples:
-        images = torch.from_numpy(arrays[f"{subset}_images"][indices]).to(device)
-        labels = torch.from_numpy(arrays[f"{subset}_labels"][indices]).to(device)
-        return Examples(scale(images, pixel_range), labels.long())
+        images = torch.from_numpy(arrays[f"{subset}_images"][indices])
+        labels = torch.from_numpy(arrays[f"{subset}_labels"][indices])
+        # Scaled on the CPU, because a GPU rounds the division differently
+        return Examples(scale(images, pixel_range).to(device), labels.long().to(device))
 
     return Data(
         train=examples("train", train_indices),
@@ -81,25 +151,29 @@ def load(
     )
 
 
-def sha256(arrays: Arrays) -> str:
-    """The checksum of the four arrays, in the order of `SHAPES`."""
-    digest = hashlib.sha256()
-    for name in SHAPES:
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
+def scale(images: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0)) -> Tensor:
+    """Scale uint8 images (N, 32, 32) so that 0 and 255 become the ends of `pixel_range`.
 
-
-def scale(images: Tensor, pixel_range: tuple[float, float] = SCALED) -> Tensor:
-    """uint8 images (N, 32, 32) as float32 (N, 1, 32, 32), 0 and 255 mapped to `pixel_range`."""
+    Returns float32 (N, 1, 32, 32).
+    """
     low, high = pixel_range
     return (images.float() * (high - low) / 255.0 + low).unsqueeze(1)  # exact at both ends
+
+
+def split(arrays: Arrays, split_seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training and of the validation images; see `prepare`."""
+    labels = arrays["train_labels"]
+    if split_seed is None:
+        return np.arange(len(labels)), np.arange(0)
+    return stratified_split(labels, split_seed)
 
 
 def stratified_split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw a tenth of each class at random for validation.
 
-    labels (N,) of any integer dtype. Returns the sorted indices of the training and of the
-    validation images: disjoint, together all of them, the same for the same seed.
+    labels: (N,) of any integer dtype.
+    Returns the sorted indices of the training images and of the validation images. They are
+    disjoint, cover all images, and are the same for the same seed.
     """
     generator = np.random.default_rng(seed)
     validation = np.concatenate(
@@ -111,7 +185,8 @@ def stratified_split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndar
     return np.setdiff1d(np.arange(len(labels)), validation), np.sort(validation)
 
 
-def _first_of_each_class(arrays: Arrays) -> Arrays:
+def first_of_each_class(arrays: Arrays) -> Arrays:
+    """Return the first QUICK_TRAIN training and QUICK_TEST test images of each class."""
     first = {}
     for subset, count in (("train", QUICK_TRAIN), ("test", QUICK_TEST)):
         labels = arrays[f"{subset}_labels"]
@@ -121,48 +196,238 @@ def _first_of_each_class(arrays: Arrays) -> Arrays:
     return first
 
 
-def read_cifar10(data_dir: Path, dataset_class: type | None = None) -> Arrays:
-    """CIFAR-10 in gray from `data_dir`: its cache file, or else a download, which makes the cache.
+def sha256(arrays: Arrays) -> str:
+    """Return the checksum of the four arrays, in the order of SHAPES."""
+    digest = hashlib.sha256()
+    for name in SHAPES:
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
-    `dataset_class` stands for `torchvision.datasets.CIFAR10`. Raises UserError if there is neither,
-    or if the cache is damaged.
+
+# ---- CIFAR-10: the cache, or else torchvision
+
+
+def read_cifar10(data_dir: Path) -> Arrays:
+    """Read grayscale CIFAR-10 from `data_dir`.
+
+    The first of these that exists is read: the cache, torchvision's files, a download. The cache is
+    written if it is not there; if that is impossible, a line says so.
+    Raises DataError if there is nothing to read, or if the cache is damaged.
     """
-    cache = data_dir / CACHE_NAME
     if data_dir.exists() and not data_dir.is_dir():
-        raise UserError(f"{data_dir}: not a folder; name that of {CACHE_NAME} with --data-dir")
-    if not cache.exists():
-        arrays = download_cifar10(data_dir, dataset_class)
-        _check(arrays, data_dir)
-        write_npz(cache, arrays, compress=True)
-        return arrays
+        raise DataError(f"{data_dir}: not a folder; name that of {CACHE_NAME} with --data-dir")
+    cache = data_dir / CACHE_NAME
+    if cache.exists():
+        return _read_cache(cache)
+    if (data_dir / "batches.meta").exists():  # torchvision's folder was named, not its parent
+        data_dir = data_dir.resolve().parent
+        return read_cifar10(data_dir)
     try:
-        arrays = read_npz(cache, max_bytes=100_000_000)
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror or error})"
-        raise UserError(f"{cache}: {reason}; {_WAY_OUT}") from error
-    except ValueError as error:
-        raise UserError(f"{cache}: {error}; {_WAY_OUT}") from error
-    _check(arrays, cache)
+        arrays = _read_batches(data_dir, download=False)
+    except (OSError, RuntimeError, EOFError):  # torchvision found no files, or damaged ones
+        return _download(data_dir)
+    _keep(arrays, cache)
     return arrays
 
 
-_WAY_OUT = "move it away to have it made anew, or name another folder with --data-dir"
+def _read_cache(cache: Path) -> Arrays:
+    way_out = "move it away to have it made anew, or name another folder with --data-dir"
+    try:
+        with np.load(cache, allow_pickle=False) as file:
+            if sum(member.file_size for member in file.zip.infolist()) > MAX_CACHE_BYTES:
+                raise ValueError(f"unpacks to more than {MAX_CACHE_BYTES} bytes")
+            arrays = dict(file)
+    except OSError as error:
+        raise DataError(
+            f"{cache}: cannot be read ({error.strerror or error}); {way_out}"
+        ) from error
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{cache}: not a readable .npz file ({reason}); {way_out}") from error
+    if problem := _problem(arrays):
+        raise DataError(f"{cache}: not CIFAR-10 in grayscale: {problem}; {way_out}")
+    return arrays
 
 
-def _check(arrays: Arrays, source: Path) -> None:
-    """Raise UserError unless these are 50,000 + 10,000 gray images, equally many of each class."""
-    problem = None
+def _problem(arrays: Arrays) -> str | None:
+    """Say why these are not 50,000 + 10,000 images, equally many of each class."""
     for name, shape in SHAPES.items():
         if name not in arrays:
-            problem = f"has no array {name}"
-        elif arrays[name].shape != shape or arrays[name].dtype != np.uint8:
-            array = arrays[name]
-            problem = f"{name} is {array.dtype} {array.shape}, not uint8 {shape}"
-        elif name.endswith("labels"):
-            counts = np.bincount(arrays[name], minlength=len(CLASSES))
+            return f"it has no array {name}"
+        array = arrays[name]
+        if array.shape != shape or array.dtype != np.uint8:
+            return f"{name} is {array.dtype} {array.shape}, not uint8 {shape}"
+        if name.endswith("labels"):
+            counts = np.bincount(array, minlength=len(CLASSES))
             if len(counts) > len(CLASSES):
-                problem = f"{name} holds the label {len(counts) - 1}, not only 0..9"
-            elif counts.min() != counts.max():
-                problem = f"{name} has {counts.min()} to {counts.max()} images of a class"
-        if problem:
-            raise UserError(f"{source}: not CIFAR-10 in gray: {problem}; {_WAY_OUT}")
+                return f"{name} holds the label {len(counts) - 1}, not only 0 to 9"
+            if counts.min() != counts.max():
+                return f"{name} has {counts.min()} to {counts.max()} images of a class"
+    return None
+
+
+def _keep(arrays: Arrays, cache: Path) -> None:
+    """Write the cache, whole or not at all."""
+    if problem := _problem(arrays):
+        raise DataError(f"{cache.parent}: not CIFAR-10: {problem}")
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=cache.parent, suffix=".tmp", delete=False
+        ) as temporary:
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        os.chmod(temporary.name, 0o644)  # as other files; temporary ones are private
+        os.replace(temporary.name, cache)
+    except OSError as error:
+        reason = error.strerror or error
+        print(f"{cache}: not kept ({reason}); CIFAR-10 is converted again at every start")
+        if temporary:
+            Path(temporary.name).unlink(missing_ok=True)
+
+
+def _download(data_dir: Path) -> Arrays:
+    """Download CIFAR-10. One process downloads, others that ask for the same folder wait for it."""
+    archive = data_dir / "cifar-10-python.tar.gz"
+    created = not data_dir.exists()
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with _only_process(data_dir / ".download.lock"):
+            if (data_dir / CACHE_NAME).exists():  # made by the process that we waited for
+                return _read_cache(data_dir / CACHE_NAME)
+            for left_over in data_dir.glob(".download.*/"):  # of a process that was killed
+                shutil.rmtree(left_over, ignore_errors=True)
+            # In a folder of its own, because torchvision leaves incomplete files behind
+            with tempfile.TemporaryDirectory(prefix=".download.", dir=data_dir) as folder:
+                if archive.exists():
+                    shutil.copy(archive, folder)
+                arrays = _read_batches(Path(folder), download=True)
+            _keep(arrays, data_dir / CACHE_NAME)
+            return arrays
+    except (OSError, RuntimeError, EOFError) as error:
+        if created:
+            shutil.rmtree(data_dir, ignore_errors=True)
+        raise DataError(
+            f"{data_dir}: there is no {CACHE_NAME}, and CIFAR-10 could not be downloaded or "
+            f"unpacked ({str(error).splitlines()[0]}); put one there, name its folder with "
+            "--data-dir, or try --dataset synthetic"
+        ) from error
+
+
+@contextlib.contextmanager
+def _only_process(path: Path) -> Iterator[None]:
+    """Hold the lock of a file. The operating system releases it when a process dies."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{path.parent}: another process downloads CIFAR-10; waiting for it", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read_batches(root: Path, download: bool) -> Arrays:
+    """Read CIFAR-10 through torchvision, which knows the checksums, and convert it to grayscale."""
+    try:
+        from torchvision.datasets import CIFAR10  # only here: all else works without it
+    except (ImportError, RuntimeError) as error:
+        raise DataError(
+            f"torchvision cannot be imported ({str(error).splitlines()[0]}): torch and torchvision "
+            "do not belong together; reinstall both with one command: "
+            "pip install --force-reinstall torch torchvision"
+        ) from error
+    train = CIFAR10(root, train=True, download=download)
+    test = CIFAR10(root, train=False, download=download)
+    return {
+        "train_images": to_gray(train.data),
+        "train_labels": np.array(train.targets, np.uint8),
+        "test_images": to_gray(test.data),
+        "test_labels": np.array(test.targets, np.uint8),
+    }
+
+
+def to_gray(images: np.ndarray) -> np.ndarray:
+    """Convert RGB images (N, H, W, 3) to grayscale (N, H, W), both uint8.
+
+    The result is Pillow's mode "L" (ITU-R 601 luma), which is also what
+    `torchvision.transforms.Grayscale()` returns for each image.
+    """
+    count, height, width, _ = images.shape
+    column = Image.fromarray(images.reshape(count * height, width, 3))  # all images, stacked
+    return np.asarray(column.convert("L")).reshape(count, height, width)
+
+
+# ---- A stand-in that needs no file and no network
+
+SYNTHETIC_TRAIN, SYNTHETIC_TEST = 1000, 200  # images of each class
+NOISE = 12.0  # standard deviation, in gray levels
+
+
+def draw_synthetic(seed: int = 0) -> Arrays:
+    """Draw 10,000 training and 2,000 test images of ten shapes and textures, equally many of each.
+
+    The shapes lie anywhere, in any size, brighter or darker than the background, under noise. So
+    pixels at fixed places say little, and a CNN does better than an MLP.
+
+    Returns train_images (10000, 32, 32), train_labels (10000,), test_images (2000, 32, 32) and
+    test_labels (2000,), all uint8. The same seed gives the same images.
+    """
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for subset, per_class in (("train", SYNTHETIC_TRAIN), ("test", SYNTHETIC_TEST)):
+        labels = generator.permutation(np.repeat(np.arange(10), per_class))
+        arrays[f"{subset}_images"] = _draw(labels, generator)
+        arrays[f"{subset}_labels"] = labels.astype(np.uint8)
+    return arrays
+
+
+def _draw(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draw an image (32, 32) uint8 for each of `labels` (N,)."""
+
+    def uniform(low: float, high: float) -> np.ndarray:
+        return generator.uniform(low, high, (len(labels), 1, 1)).astype(np.float32)
+
+    radius = uniform(7, 12)
+    axis = np.arange(32, dtype=np.float32)
+    x = axis[None, None, :] - 15.5 - uniform(-1, 1) * (15.5 - radius)  # from the shape's centre
+    y = axis[None, :, None] - 15.5 - uniform(-1, 1) * (15.5 - radius)
+    angle = uniform(-0.3, 0.3)
+    x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
+
+    inside = np.empty((len(labels), 32, 32), dtype=bool)
+    for label, shape in enumerate(SYNTHETIC_SHAPES):
+        members = labels == label
+        inside[members] = shape(x[members], y[members], radius[members])
+
+    background = uniform(110, 145)
+    contrast = uniform(60, 110) * np.where(uniform(-1, 1) < 0, -1, 1)
+    noise = generator.standard_normal(inside.shape, dtype=np.float32) * NOISE
+    return np.clip(background + contrast * inside + noise, 0, 255).astype(np.uint8)
+
+
+def _disc(x, y, r):
+    return x * x + y * y < r * r
+
+
+def _square(x, y, r):
+    return np.maximum(abs(x), abs(y)) < 0.8 * r
+
+
+def _triangle(x, y, r):
+    return (y < 0.7 * r) & (y > 1.8 * abs(x) - r)
+
+
+SYNTHETIC_SHAPES = (  # each: whether a pixel is inside, from x, y and the radius r in pixels
+    _disc,
+    lambda x, y, r: _disc(x, y, r) & ~_disc(x, y, 0.6 * r),  # ring
+    _square,
+    lambda x, y, r: _square(x, y, r) & ~_square(x, y, 0.6 * r),  # frame
+    _triangle,
+    lambda x, y, r: _square(x, y, 1.2 * r) & (np.minimum(abs(x), abs(y)) < 0.25 * r),  # plus
+    lambda x, y, r: _square(x, y, 1.1 * r) & (abs(abs(x) - abs(y)) < 0.35 * r),  # cross
+    lambda x, y, r: _square(x, y, r) & (y % 5 < 2.5),  # horizontal stripes
+    lambda x, y, r: _square(x, y, r) & (x % 5 < 2.5),  # vertical stripes
+    lambda x, y, r: _square(x, y, r) & ((x % 6 < 3) ^ (y % 6 < 3)),  # chequerboard
+)

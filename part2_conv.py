@@ -1,7 +1,8 @@
-"""Part 2: a convolutional layer's forward pass in NumPy, run on a small batch of digits.
+"""Part 2: the forward pass of a convolutional layer in NumPy, run on a small batch of digits.
 
-Convolves the images with a bank of kernels, prints the largest difference from torch.conv2d, saves
-the output (part2_out.npy), its picture (part2.png) and the names of its input (part2.json).
+The script convolves the images with the kernels, prints the largest difference from torch.conv2d,
+and saves the output (part2_out.npy), its picture (part2.png), and the names of the input files with
+that difference (part2.json).
 
     python part2_conv.py --samples samples_4.npy --kernel kernel.npy    # the course's files
     python part2_conv.py                                                # built-in digits, kernels
@@ -13,24 +14,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.lib.stride_tricks import sliding_window_view
 
-import cli
-import script
-from files import UserError, read_npy, write_atomically
+from experiments import cli
+from experiments.storage import UserError, npy_bytes, read_npy, write_atomically
+
 from utils import part2Plots
 
 WAY_OUT = "--samples and --kernel name .npy files; without them input is built in"
 
 
 def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """What `torch.conv2d(input, kernel)` computes: cross-correlation, no padding, stride 1.
+    """Compute what `torch.conv2d(input, kernel)` computes: no padding, stride 1.
 
-    input: (N, C, H, W), kernel: (O, C, h, w), of any numeric dtypes. Returns (N, O, H-h+1, W-w+1)
-    of their common floating dtype; integers and booleans become float64, so that nothing wraps.
-    Raises ValueError if the shapes do not fit together, TypeError if an array is not numeric.
+    As in PyTorch the kernel is not flipped, so this is a cross-correlation.
+
+    input: (N, C, H, W), "[batch size, input_channels, input_height, input_width]".
+    kernel: (O, C, h, w), "[output_channels, input_channels, filter_height, filter width]".
+    Both may have any numeric dtype.
+
+    Returns (N, O, H-h+1, W-w+1) of their common floating dtype. Integers and booleans become
+    float64, so that nothing wraps around. Raises ValueError if the shapes do not fit together, and
+    TypeError if an array is not numeric.
     """
     input, kernel = np.asarray(input), np.asarray(kernel)
     given = f"input is {input.dtype} {input.shape}, kernel is {kernel.dtype} {kernel.shape}"
@@ -55,14 +60,18 @@ def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     num_images, _, out_height, out_width, _, _ = windows.shape
     # (N, C*h*w, H'*W'): the copy that a matrix product needs, image rows innermost for speed
     columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(num_images, -1, out_height * out_width)
-    out = kernel.reshape(len(kernel), -1) @ columns  # (O, C*h*w) @ (N, C*h*w, H'*W')
-    out = out.reshape(num_images, len(kernel), out_height, out_width)
-    with np.errstate(over="ignore"):  # half precision overflows to infinity, as in torch
+    # Each output is the sum of products of a kernel with the pixels under it
+    with np.errstate(all="ignore"):  # infinite and huge values give inf or NaN, as in torch
+        out = kernel.reshape(len(kernel), -1) @ columns  # (O, C*h*w) @ (N, C*h*w, H'*W')
+        out = out.reshape(num_images, len(kernel), out_height, out_width)
         return out.astype(dtype, copy=False)
 
 
 def draw_digits() -> np.ndarray:
-    """The digits 0 to 4 in matplotlib's own font: (5, 1, 28, 28) uint8, white on black."""
+    """Draw the digits 0 to 4 in matplotlib's own font: (5, 1, 28, 28) uint8, white on black."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: experiments comes first
+    from matplotlib.figure import Figure
+
     images = []
     for digit in range(5):
         figure = Figure(figsize=(1, 1), dpi=28, facecolor="black")
@@ -74,7 +83,7 @@ def draw_digits() -> np.ndarray:
 
 
 def make_kernels() -> np.ndarray:
-    """Eight kernels (8, 1, 4, 4) float64: four edges, a line each way, a blur, a sharpening."""
+    """Make eight kernels (8, 1, 4, 4) float64: four edges, two lines, a blur, a sharpening."""
     x, y = np.meshgrid([-1.5, -0.5, 0.5, 1.5], [-1.5, -0.5, 0.5, 1.5])
     centre = (abs(x) < 1) & (abs(y) < 1)
     kernels = [
@@ -85,8 +94,22 @@ def make_kernels() -> np.ndarray:
     return np.stack(kernels)[:, None]
 
 
-def convolve(options: Namespace) -> np.ndarray:
-    """Convolve the images with the kernels that the options name, and compare with torch."""
+def compare_with_torch(input: np.ndarray, kernel: np.ndarray, out: np.ndarray) -> float:
+    """Return the largest difference of `out` from torch.conv2d, where both are finite."""
+    double = np.complex128 if np.iscomplexobj(out) else np.float64
+    operands = (torch.from_numpy(array.astype(double)) for array in (input, kernel))
+    expected = torch.conv2d(*operands).numpy()
+    finite = np.isfinite(out) & np.isfinite(expected)
+    if not finite.all():
+        print(f"not finite: {np.count_nonzero(~finite)} of {out.size} values of the output")
+    return float(np.abs(out[finite] - expected[finite]).max(initial=0.0))
+
+
+def convolve(options: Namespace) -> tuple[np.ndarray, float]:
+    """Convolve the images with the kernels that the options name: section 2.1.
+
+    Returns the output and its largest difference from torch.conv2d.
+    """
     input = read_npy(options.samples, WAY_OUT) if options.samples else draw_digits()
     kernel = read_npy(options.kernel, WAY_OUT) if options.kernel else make_kernels()
     print(f"samples: {options.samples or 'built-in digits (--samples names a file)'}")
@@ -95,21 +118,19 @@ def convolve(options: Namespace) -> np.ndarray:
         out = my_conv2d(input, kernel)
     except (TypeError, ValueError) as error:
         files = f"{options.samples or 'samples'}, {options.kernel or 'kernel'}"
-        raise UserError(f"{files}: {error}") from error
-    double = np.complex128 if np.iscomplexobj(out) else np.float64
-    operands = (torch.from_numpy(array.astype(double)) for array in (input, kernel))
-    difference = np.abs(out - torch.conv2d(*operands).numpy()).max()
+        raise UserError(f"{files}: {error}; {WAY_OUT}") from error
+    difference = compare_with_torch(input, kernel, out)
     print(f"input {input.shape} * kernel {kernel.shape} -> out {out.shape} {out.dtype}")
     print(f"largest difference from torch.conv2d: {difference:.2g}")
-    return out
+    return out, difference
 
 
 def main() -> None:
     parser = cli.Parser(__doc__)
     add = parser.add_argument
-    add("--samples", type=Path, help="images (N, C, H, W) as .npy (default: built-in digits)")
-    add("--kernel", type=Path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
-    add("--out", type=cli.folder, help="default: results; results/synthetic with built-in input")
+    add("--samples", type=cli.path, help="images (N, C, H, W) as .npy (default: built-in digits)")
+    add("--kernel", type=cli.path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
+    add("--out", type=cli.path, help="default: results; results/synthetic with built-in input")
     add("--plot-only", action="store_true", help="draw the recorded output again")
     options = parser.parse_args()
     built_in = not (options.plot_only or (options.samples and options.kernel))
@@ -121,15 +142,17 @@ def main() -> None:
         if out.ndim != 4 or out.size == 0:
             raise UserError(f"{recorded}: an array of shape {out.shape}, not images by kernels")
     else:
-        out = convolve(options)
-        write_atomically(recorded, lambda file: np.save(file, out))
-        files = {name: path and path.name for name, path in
-                 (("samples", options.samples), ("kernel", options.kernel))}  # fmt: skip
-        text = json.dumps(files).encode()
-        write_atomically(save_dir / "part2.json", lambda file: file.write(text))
+        out, difference = convolve(options)
+        write_atomically(recorded, npy_bytes(out))
+        known = {
+            "samples": options.samples and options.samples.name,
+            "kernel": options.kernel and options.kernel.name,
+            "largest_difference": difference,
+        }
+        write_atomically(save_dir / "part2.json", json.dumps(known).encode())
     part2Plots(out.real, save_dir=str(save_dir), filename="part2")
     cli.print_figures(save_dir, "part2*.png")
 
 
 if __name__ == "__main__":
-    script.run(main)
+    cli.run(main)

@@ -1,50 +1,89 @@
 """Part 3: five architectures on grayscale CIFAR-10, 10 runs each, trained with Adam.
 
-Records every run in OUT/runs/part3 and the averages in OUT/part3_<name>.pkl; draws the performance
-comparison (part3.png), the spread over the runs (part3_spread.png) and the weights of the first
-layers (part3_weights_<name>.png). Recorded runs are never trained again.
+Every run is recorded in OUT/runs/part3, and the dictionary of an architecture, the averages over
+its runs, is pickled as OUT/part3_<name>.pkl. The figures are the performance comparison
+(part3.png), the spread over the runs (part3_spread.png) and the weights of the first layers
+(part3_weights_<name>.png). Recorded runs are never trained again.
 
     python part3_architectures.py                                # all: hours on a CPU
     python part3_architectures.py --arch mlp_1                   # one architecture
     python part3_architectures.py --dataset synthetic --quick    # a minute, no data needed
-    torchrun --nproc-per-node=4 part3_architectures.py           # share the runs among processes
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import cli
-import script
-from averages import find_finished, label, mean_curve
-from figures import plot_spread
-from files import save_dictionary
-from models import ARCHITECTURES
-from records import Record, Run, repeat
-from runs import complete, train_and_validate
+from experiments import cli
+from experiments.aggregate import mean_curve
+from experiments.config import RunConfig, replicate
+from experiments.plots import plot_spread
+from experiments.records import Record, load_results
+from experiments.runner import require_finished, run_missing
+from experiments.storage import save_dictionary
+from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+
+from data import Data
+from models import ARCHITECTURES, first_layer
 from utils import part3Plots, visualizeWeights
 
 EPOCHS = 15  # "train the ANN for 15 epochs"
 RUNS = 10  # "Repeat 1 for at least 10 times"
-LEARNING_RATE = 0.001  # "adaptive moment estimation (Adam) with default parameters"
+OPTIMIZER, LEARNING_RATE = "Adam", 0.001  # "adaptive moment estimation (Adam) with default [...]"
+BATCH_SIZE = 50  # "use batch size of 50 samples"
+PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
+SPLIT_SEED = 449  # "Split 10% of the training data as the validation set": one split for all runs
+RECORD_EVERY = 10  # "for every 10 steps"
 QUICK_EPOCHS, QUICK_RUNS = 4, 2
 
 
-def plan(name: str, options: Namespace) -> list[Run]:
-    """Tasks 1 and 2 of section 3.1: runs that differ in initial weights and batch order only."""
-    return repeat(
-        options,
+def configure(name: str, options: Namespace) -> RunConfig:
+    """Define the first run of an architecture. The others differ in their seed only."""
+    return RunConfig(
         part="part3",
         variant=name,
         architecture=name,
         activation="ReLU",
-        optimizer="Adam",
+        optimizer=OPTIMIZER,
         learning_rates=(LEARNING_RATE,),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        record_every=RECORD_EVERY,
+        seed=options.seed,
+        dataset=options.dataset,
+        split_seed=SPLIT_SEED,
+        pixel_range=PIXEL_RANGE,
     )
 
 
+def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
+    """Train one network and record its curves: task 1 of section 3.1.
+
+    `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
+    """
+    model = new_model(config, data.train.images.device)
+    optimizer = new_optimizer(config, model, LEARNING_RATE)
+    train_generator = new_train_generator(config, data.train)
+    loss_curve, train_acc_curve, val_acc_curve = [], [], []
+    for point in train(
+        model, optimizer, train_generator, range(config.epochs), config.record_every
+    ):
+        # "Record the training loss, training accuracy, validation accuracy for every 10 steps"
+        loss_curve.append(point.loss)
+        train_acc_curve.append(point.accuracy)
+        val_acc_curve.append(evaluate(model, data.val))
+        advance(point.step)
+    return {
+        "loss_curve": loss_curve,
+        "train_acc_curve": train_acc_curve,
+        "val_acc_curve": val_acc_curve,
+        "test_acc": evaluate(model, data.test),  # "After training, compute test accuracy"
+        "weights": first_layer(model).weight,  # "Record the weights of the first layer"
+    }
+
+
 def average(name: str, records: Sequence[Record]) -> dict:
-    """Tasks 2 and 3: the averages, and the best of the runs."""
-    best = max(records, key=lambda record: record.test_acc)
+    """Make the dictionary of an architecture from its runs: tasks 2 and 3."""
+    best = max(records, key=lambda record: record.test_acc)  # "the best test accuracy"
     return {
         "name": name,
         "loss_curve": mean_curve(records, "loss_curve"),
@@ -60,26 +99,28 @@ def main() -> None:
         __doc__,
         runs=(RUNS, QUICK_RUNS),
         epochs=(EPOCHS, QUICK_EPOCHS),
+        batch_size=BATCH_SIZE,
         architectures=list(ARCHITECTURES),
     )
     options = cli.parse_training_options(parser)
-    plans = {name: plan(name, options) for name in ARCHITECTURES}
     names = [options.arch] if options.arch else list(ARCHITECTURES)
+    plans = {n: replicate(configure(n, options), options.runs) for n in ARCHITECTURES}
     if not options.plot_only:
-        complete([run for name in names for run in plans[name]], train_and_validate, options)
+        run_missing([config for name in names for config in plans[name]], train_run, options)
 
-    finished = find_finished(plans, names, options)
-    results = {name: average(label(name, options), finished[name]) for name in finished}
+    records = load_results(plans, options.out, required=names)
+    require_finished(plans, names, records, options)
+    results = {name: average(cli.label(name, options), records[name]) for name in records}
     if not options.plot_only:
-        for name in names:  # task 4
+        for name in names:  # task 4: "prefixing 'part3' in the front"
             save_dictionary(options.out / f"part3_{name}.pkl", results[name])
     save_dir = str(options.out)
     part3Plots(list(results.values()), save_dir=save_dir, filename="part3", show_plot=False)
-    plot_spread(finished, label("part 3", options), options.out / "part3_spread.png")
+    plot_spread(records, cli.label("part 3", options), options.out / "part3_spread.png")
     for name, result in results.items():
         visualizeWeights(result["weights"], save_dir, filename=f"part3_weights_{name}")
     cli.print_figures(options.out, "part3*.png")
 
 
 if __name__ == "__main__":
-    script.run(main)
+    cli.run(main)

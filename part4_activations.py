@@ -1,120 +1,157 @@
 """Part 4: ReLU against the logistic sigmoid in the five architectures, trained with SGD.
 
-Both networks of an architecture start from the same weights and see the same batches. Records them
-in OUT/runs/part4, pickles OUT/part4_<name>.pkl and draws losses and gradients (part4.png). There is
-no validation set here: the assignment splits one off in parts 3 and 5 only.
+Both networks of an architecture start from the same weights and see the same batches. Five runs
+are recorded in OUT/runs/part4. The dictionary of an architecture, OUT/part4_<name>.pkl, holds the
+curves of the first one. part4.png shows losses and gradients. There is no validation set here,
+because the assignment splits one off in parts 3 and 5 only.
 
     python part4_activations.py                                # all five
     python part4_activations.py --unscaled                     # bonus question: pixels 0 to 255
+    python part4_activations.py --initialized                  # Glorot's and He's initialization
     python part4_activations.py --dataset synthetic --quick    # a minute, no data needed
-    torchrun --nproc-per-node=4 part4_activations.py           # share the trainings
 """
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
-import cli
-import script
-from averages import find_finished, label, mean_curve
-from data import SCALED, UNSCALED, Data
-from files import save_dictionary
+from experiments import cli
+from experiments.config import RunConfig, replicate
+from experiments.records import Record, load_results
+from experiments.runner import require_finished, run_missing
+from experiments.storage import save_dictionary
+from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+
+from data import Data
 from models import ARCHITECTURES, first_layer
-from records import Record, Run, repeat
-from runs import complete
-from training import accuracy, train
 from utils import part4Plots
 
 EPOCHS = 15  # "train the ANN for 15 epochs"
-LEARNING_RATE = 0.01  # "SGD [...], constant learning rate of 0.01, 0.0 momentum"
+RUNS = 5  # the assignment trains once; further runs show how much the curves vary
+UNSCALED_RUNS = QUICK_RUNS = 1
+OPTIMIZER, LEARNING_RATE = "SGD", 0.01  # "constant learning rate of 0.01, 0.0 momentum"
+BATCH_SIZE = 50  # "batch size of 50 samples"
+PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
+UNSCALED = (0.0, 255.0)  # "Bonus: What might happen if we do not scale the inputs"
+RECORD_EVERY = 10  # "at every 10 steps"
 ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid"}  # in keys of the dictionary, in torch.nn
-RUNS, QUICK_EPOCHS = 1, 4
+# The initialization that is made for each activation. It is a test of the answer to 4.2.2
+INITIALIZATIONS = {"relu": "he", "sigmoid": "glorot"}
+QUICK_EPOCHS = 4
 
 
-def plan(name: str, activation: str, options: Namespace) -> list[Run]:
-    """The trainings of one architecture with one activation function."""
-    return repeat(
-        options,
+def configure(name: str, activation: str, options: Namespace) -> RunConfig:
+    """Define the first run of an architecture with one activation function."""
+    return RunConfig(
         part=part_name(options),
         variant=f"{name}_{activation}",
         architecture=name,
         activation=ACTIVATIONS[activation],
-        optimizer="SGD",
+        optimizer=OPTIMIZER,
         learning_rates=(LEARNING_RATE,),
-        split_seed=None,
-        pixel_range=UNSCALED if options.unscaled else SCALED,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        record_every=RECORD_EVERY,
+        seed=options.seed,
+        dataset=options.dataset,
+        split_seed=None,  # all 50,000 training images
+        pixel_range=UNSCALED if options.unscaled else PIXEL_RANGE,
+        initialization=INITIALIZATIONS[activation] if options.initialized else "default",
     )
 
 
 def part_name(options: Namespace) -> str:
-    """What the files of this training are called."""
-    return "part4_unscaled" if options.unscaled else "part4"
+    """Return what the files of these trainings are called."""
+    kind = "_unscaled" * options.unscaled + "_initialized" * options.initialized
+    return f"part4{kind}"
 
 
-def train_run(run: Run, data: Data, advance: Callable[[int], None]) -> dict:
-    """Task 1 of section 4.1: train a network and look at its first gradient every 10 steps."""
-    model, generator = run.start(data)
+def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
+    """Train one network and record its loss and gradient: task 1 of section 4.1.
+
+    `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
+    """
+    model = new_model(config, data.train.images.device)
     weight = first_layer(model).weight
-    ((learning_rate, epochs),) = run.phases()
-    optimizer = run.optimizer_for(model, learning_rate)
+    optimizer = new_optimizer(config, model, LEARNING_RATE)
+    train_generator = new_train_generator(config, data.train)
     loss_curve, train_acc_curve, grad_curve = [], [], []
-    for point in train(model, optimizer, data.train, epochs, run.batch_size, generator):
+    for point in train(
+        model, optimizer, train_generator, range(config.epochs), config.record_every
+    ):
+        # "Record the training loss and magnitude of the loss gradient [...] at every 10 steps".
+        # The magnitude is the Euclidean norm of dL/dW at this very step. The assignment's hint,
+        # the weights at two steps, gives the same up to rounding (question 1.2).
         loss_curve.append(point.loss)
         train_acc_curve.append(point.accuracy)
-        grad_curve.append(weight.grad.norm())  # Euclidean, of dL/dW at this very step
+        grad_curve.append(weight.grad.norm())
         advance(point.step)
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
         "grad_curve": grad_curve,
-        "test_acc": accuracy(model, data.test),
+        "test_acc": evaluate(model, data.test),
         "weights": weight,
     }
 
 
 def combine(name: str, relu: Sequence[Record], sigmoid: Sequence[Record]) -> dict:
-    """The dictionary of one architecture.
+    """Make the dictionary of an architecture from its first run.
 
     The assignment describes 'sigmoid_grad_curve' as "with ReLU"; it means the sigmoid's.
     """
     return {
         "name": name,
-        "relu_loss_curve": mean_curve(relu, "loss_curve"),
-        "sigmoid_loss_curve": mean_curve(sigmoid, "loss_curve"),
-        "relu_grad_curve": mean_curve(relu, "grad_curve"),
-        "sigmoid_grad_curve": mean_curve(sigmoid, "grad_curve"),
+        "relu_loss_curve": relu[0]["loss_curve"].tolist(),
+        "sigmoid_loss_curve": sigmoid[0]["loss_curve"].tolist(),
+        "relu_grad_curve": relu[0]["grad_curve"].tolist(),
+        "sigmoid_grad_curve": sigmoid[0]["grad_curve"].tolist(),
     }
 
 
 def main() -> None:
     parser = cli.training_parser(
         __doc__,
-        runs=(RUNS, RUNS),
+        runs=(RUNS, QUICK_RUNS),
         epochs=(EPOCHS, QUICK_EPOCHS),
+        batch_size=BATCH_SIZE,
         architectures=list(ARCHITECTURES),
     )
-    parser.add_argument(
-        "--unscaled", action="store_true", help="pixels from 0 to 255 instead of -1 to 1 (bonus)"
-    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--unscaled", action="store_true",
+        help="pixels from 0 to 255 instead of -1 to 1 (bonus question; one run)",
+    )  # fmt: skip
+    kind.add_argument(
+        "--initialized", action="store_true",
+        help="the CNNs with Glorot's initialization (sigmoid) and He's (ReLU)",
+    )  # fmt: skip
     options = cli.parse_training_options(parser)
-    names = [options.arch] if options.arch else list(ARCHITECTURES)
-    plans = {(n, a): plan(n, a, options) for n in ARCHITECTURES for a in ACTIVATIONS}
+    if options.unscaled and not options.runs_given:
+        options.runs = UNSCALED_RUNS
+    architectures = [n for n in ARCHITECTURES if not options.initialized or n.startswith("cnn")]
+    names = [options.arch] if options.arch else architectures
+    plans = {
+        (n, a): replicate(configure(n, a, options), options.runs)
+        for n in ARCHITECTURES for a in ACTIVATIONS
+    }  # fmt: skip
     required = [(n, a) for n in names for a in ACTIVATIONS]
     if not options.plot_only:
-        complete([run for key in required for run in plans[key]], train_run, options)
+        run_missing([config for key in required for config in plans[key]], train_run, options)
 
-    finished = find_finished(plans, required, options)
+    records = load_results(plans, options.out, required)
+    require_finished(plans, required, records, options)
     results = {
-        name: combine(label(name, options), *(finished[name, a] for a in ACTIVATIONS))
+        name: combine(cli.label(name, options), *(records[name, a] for a in ACTIVATIONS))
         for name in ARCHITECTURES
-        if all((name, a) in finished for a in ACTIVATIONS)
+        if all((name, a) in records for a in ACTIVATIONS)
     }
     part = part_name(options)
     if not options.plot_only:
-        for name in names:  # task 2
+        for name in names:  # task 2: "prefixing 'part4' in the front"
             save_dictionary(options.out / f"{part}_{name}.pkl", results[name])
     part4Plots(list(results.values()), save_dir=str(options.out), filename=part, show_plot=False)
-    cli.print_figures(options.out, f"{part}.png")
+    cli.print_figures(options.out, f"{part}*.png")
 
 
 if __name__ == "__main__":
-    script.run(main)
+    cli.run(main)

@@ -1,8 +1,9 @@
 """Part 5: the learning rate of SGD: 0.1, 0.01 and 0.001, then lowered in steps from 0.1.
 
-All trainings start from the same weights. Records them in OUT/runs/part5, pickles the dictionary
-OUT/part5_<name>.pkl, draws the three learning rates (part5_<name>.png) and the two schedules
-(part5_<name>_schedules.png), and compares the test accuracy with Adam's, recorded by part 3.
+Five runs of each training are recorded in OUT/runs/part5. Run r of all of them starts from the same
+weights. The dictionaries OUT/part5_<name>.pkl and OUT/part5_<name>_schedules.pkl hold the curves of
+the first runs. The figures show the three learning rates (part5_<name>.png) and the two schedules
+(part5_<name>_schedules.png), which are compared with Adam over as many epochs.
 
     python part5_learning_rate.py                                # the architecture best in part 3
     python part5_learning_rate.py --arch mlp_2                   # another one, but not mlp_1
@@ -11,115 +12,167 @@ OUT/part5_<name>.pkl, draws the three learning rates (part5_<name>.png) and the 
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
+from experiments import cli
+from experiments.aggregate import describe, plateau_epoch
+from experiments.config import RunConfig, replicate
+from experiments.plots import plot_schedules
+from experiments.records import Record, load_results, read_variants
+from experiments.runner import require_finished, run_missing
+from experiments.storage import save_dictionary
+from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
 
-import cli
-import script
-from averages import describe, epoch_means, find_finished, label, mean_curve, read_adam_records
-from figures import plot_schedules
-from files import save_dictionary
-from models import ARCHITECTURES
-from records import Record, Run, repeat
-from runs import complete, train_and_validate
+from data import Data
+from models import ARCHITECTURES, first_layer
 from utils import part5Plots
 
 ARCHITECTURE = "cnn_4"  # the best mean validation accuracy at the end of part 3
 EPOCHS, SCHEDULE_EPOCHS = 20, 30  # "train the three ANNs for 20 epochs", "until 30 epochs"
+RUNS = 5  # the assignment trains once; further runs show how much the curves vary
 LEARNING_RATES = {"1": 0.1, "01": 0.01, "001": 0.001}  # by the suffix of the keys
-RUNS, QUICK_EPOCHS = 1, 6
+ADAM_LEARNING_RATE = 0.001  # its default, as in part 3
+BATCH_SIZE = 50  # "batch size of 50 samples"
+PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
+SPLIT_SEED = 449  # "Split 10% of the training data as the validation set": the split of part 3
+RECORD_EVERY = 10  # "for every 10 steps"
+QUICK_EPOCHS, QUICK_RUNS = 6, 1
 
-# The accuracy has stopped increasing at the first epoch that none of the PATIENCE epochs after it
-# surpasses by more than MIN_GAIN points, taking an epoch's accuracy as the mean over its points.
-# Half a point is 25 of 5,000 images, a little less than the standard error of one measurement.
-PATIENCE, MIN_GAIN = 3, 0.5
 
-
-def plan(options: Namespace, learning_rates: Sequence[float], drop_epochs=()) -> list[Run]:
-    """The trainings with constant learning rate, or with one that drops after `drop_epochs`."""
+def configure(
+    options: Namespace,
+    learning_rates: Sequence[float],
+    drop_epochs: Sequence[int] = (),
+    optimizer: str = "SGD",
+) -> RunConfig:
+    """Define the first run with a constant learning rate, or with one that drops, or with Adam."""
+    kind = f"lr_{learning_rates[0]}"
     if drop_epochs:
-        variant = "_".join([options.arch, "drop", *(f"{epoch:02d}" for epoch in drop_epochs)])
-    else:
-        variant = f"{options.arch}_lr_{learning_rates[0]}"
-    return repeat(
-        options,
+        kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drop_epochs)])
+    if optimizer == "Adam":
+        kind = "adam"
+    constant = not drop_epochs and optimizer == "SGD"
+    return RunConfig(
         part="part5",
-        variant=variant,
+        variant=f"{options.arch}_{kind}",
         architecture=options.arch,
         activation="ReLU",
-        optimizer="SGD",
+        optimizer=optimizer,  # "0.0 momentum", the default of SGD
         learning_rates=tuple(learning_rates),
         drop_epochs=tuple(drop_epochs),
-        epochs=schedule_epochs(options) if drop_epochs else options.epochs,
+        epochs=options.epochs if constant else schedule_epochs(options),
+        batch_size=options.batch_size,
+        record_every=RECORD_EVERY,
+        seed=options.seed,
+        dataset=options.dataset,
+        split_seed=SPLIT_SEED,
+        pixel_range=PIXEL_RANGE,
     )
 
 
 def schedule_epochs(options: Namespace) -> int:
-    """30 where the constant learning rates have 20."""
+    """Return the epochs of the schedules: 30 if the constant learning rates have 20."""
     return options.epochs * SCHEDULE_EPOCHS // EPOCHS
 
 
-def stops_increasing(val_acc_curve: np.ndarray, epochs: int, after: int = 0) -> int:
-    """The first epoch past `after`, counted from 1, at which the accuracy has stopped increasing.
+def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
+    """Train one network, with a new optimizer for each of its learning rates: section 5.1.
 
-    The rule stands at PATIENCE. Returns `epochs`, as many as the curve spans, if it has not.
+    `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
     """
-    by_epoch = epoch_means(val_acc_curve, epochs)
-    for epoch in range(after + 1, epochs - PATIENCE + 1):
-        if not by_epoch[epoch : epoch + PATIENCE].max() > by_epoch[epoch - 1] + MIN_GAIN:
-            return epoch
-    return epochs
+    model = new_model(config, data.train.images.device)
+    train_generator = new_train_generator(config, data.train)
+    loss_curve, train_acc_curve, val_acc_curve = [], [], []
+    for learning_rate, epochs in config.phases():
+        # "Create an optimizer with the new learning rate and retrain the model with the new
+        # optimizer, without reinitializing model"
+        optimizer = new_optimizer(config, model, learning_rate)
+        for point in train(model, optimizer, train_generator, epochs, config.record_every):
+            # "Record the training loss and the validation accuracy for every 10 steps"
+            loss_curve.append(point.loss)
+            train_acc_curve.append(point.accuracy)
+            val_acc_curve.append(evaluate(model, data.val))
+            advance(point.step)
+    return {
+        "loss_curve": loss_curve,
+        "train_acc_curve": train_acc_curve,
+        "val_acc_curve": val_acc_curve,
+        "test_acc": evaluate(
+            model, data.test
+        ),  # "once the training ends, record the test accuracy"
+        "weights": first_layer(model).weight,
+    }
 
 
-def read_off(runs: list[Run], options: Namespace, after: int = 0) -> int:
-    """`stops_increasing` of recorded repetitions, of which the first one is read."""
-    run = runs[0]
-    ((record, *_),) = find_finished({run.variant: runs}, [run.variant], options).values()
-    epoch = stops_increasing(record["val_acc_curve"], run.epochs, after)
-    if epoch == run.epochs:
+def read_off(runs: Sequence[RunConfig], options: Namespace, after: int = 0) -> int:
+    """Determine "the epoch step where the accuracy stops increasing" from the first of `runs`."""
+    config = runs[0]
+    plan = {config.variant: [config]}
+    records = load_results(plan, options.out, required=plan)
+    require_finished(plan, list(plan), records, options)
+    val_acc_curve = records[config.variant][0]["val_acc_curve"]
+    epoch = plateau_epoch(val_acc_curve, config.epochs, after)
+    if epoch == config.epochs:
         print(
-            f"{run.variant}: the validation accuracy has not stopped increasing by epoch {epoch}, "
-            "the last one; take more --epochs, or --drop-epochs"
+            f"{config.variant}: the validation accuracy is still increasing in epoch {epoch}, the "
+            "last one; take more --epochs, or --drop-epochs"
         )
     else:
-        print(f"{run.variant}: the validation accuracy stops increasing at epoch {epoch}")
+        print(f"{config.variant}: the validation accuracy stops increasing in epoch {epoch}")
     return epoch
 
 
-def schedules(options: Namespace) -> tuple[list[Run], list[Run]]:
-    """Tasks 1 to 7 of the scheduled learning rate: one drop, then two.
+def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
+    """Train with a scheduled learning rate: the numbered tasks of section 5.1.
 
-    An epoch that is read off depends on the training before it, so one process trains them all.
+    Each epoch of a drop depends on the training before, so one process trains them all.
     """
 
-    def trained(runs: list[Run]) -> list[Run]:
+    def trained(learning_rates: Sequence[float], drop_epochs: Sequence[int]) -> list[RunConfig]:
+        runs = replicate(configure(options, learning_rates, drop_epochs), options.runs)
         if options.rank == 0 and not options.plot_only:
-            complete(runs, train_and_validate, options, together=True)
+            run_missing(runs, train_run, options, alone=True)
         return runs
 
     rates = list(LEARNING_RATES.values())
     first, second = options.drop_epochs or (None, None)
-    first = first or read_off(plan(options, rates[:1]), options)
-    one_drop = trained(plan(options, rates[:2], (first,)))
+    # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
+    first = first or read_off([configure(options, rates[:1])], options)
+    # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
+    one_drop = trained(rates[:2], [first])
+    # 5. "determine the epoch step where the accuracy stops increasing"
     second = second or read_off(one_drop, options, after=first)
-    return one_drop, trained(plan(options, rates, (first, second)))
+    # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
+    return {"one drop": one_drop, "two drops": trained(rates, [first, second])}
 
 
-def combine(name: str, records: dict[str, Sequence[Record]]) -> dict:
-    """The dictionary of section 5.1, from the records by suffix."""
+def combine(name: str, first: dict[str, Record]) -> dict:
+    """Make the dictionary of the three learning rates from their first runs, by suffix."""
+    suffixes = list(LEARNING_RATES)
     return {
         "name": name,
-        **{f"loss_curve_{s}": mean_curve(records[s], "loss_curve") for s in LEARNING_RATES},
-        **{f"val_acc_curve_{s}": mean_curve(records[s], "val_acc_curve") for s in LEARNING_RATES},
+        **{f"loss_curve_{s}": first[s]["loss_curve"].tolist() for s in suffixes},
+        **{f"val_acc_curve_{s}": first[s]["val_acc_curve"].tolist() for s in suffixes},
+    }
+
+
+def combine_schedules(name: str, first: dict[str, Record]) -> dict:
+    """Make the dictionary of the schedules and Adam from their first runs."""
+    kinds = {"one_drop": "one drop", "two_drops": "two drops", "adam": "Adam"}
+    return {
+        "name": name,
+        "drop_epochs": first["two drops"].config["drop_epochs"],
+        **{f"val_acc_curve_{key}": first[k]["val_acc_curve"].tolist() for key, k in kinds.items()},
+        **{f"test_acc_{key}": first[k].test_acc for key, k in kinds.items()},
     }
 
 
 def main() -> None:
     parser = cli.training_parser(
         __doc__,
-        runs=(RUNS, RUNS),
+        runs=(RUNS, QUICK_RUNS),
         epochs=(EPOCHS, QUICK_EPOCHS),
+        batch_size=BATCH_SIZE,
         architectures=[name for name in ARCHITECTURES if name != "mlp_1"],  # "excluding 'mlp_1'"
     )
     parser.add_argument(
@@ -132,31 +185,33 @@ def main() -> None:
     if options.drop_epochs and not options.drop_epochs[0] < options.drop_epochs[1] < last:
         parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {options.drop_epochs}")
 
-    constant = {suffix: plan(options, [rate]) for suffix, rate in LEARNING_RATES.items()}
+    plans = {
+        s: replicate(configure(options, [lr]), options.runs) for s, lr in LEARNING_RATES.items()
+    }
+    adam = configure(options, [ADAM_LEARNING_RATE], optimizer="Adam")  # task 7: the comparison
+    plans["Adam"] = replicate(adam, options.runs)
     if not options.plot_only:
-        complete([run for runs in constant.values() for run in runs], train_and_validate, options)
-    one_drop, two_drops = schedules(options)
-    plans = constant | {"one drop": one_drop, "two drops": two_drops}
-    finished = find_finished(plans, list(plans), options)
+        run_missing([config for runs in plans.values() for config in runs], train_run, options)
+    plans |= train_schedules(options)
+    records = load_results(plans, options.out, required=plans)
+    require_finished(plans, list(plans), records, options)
 
-    name, save_dir = label(options.arch, options), str(options.out)
-    result = combine(name, finished)
+    name, save_dir = cli.label(options.arch, options), str(options.out)
+    first = {key: runs[0] for key, runs in records.items()}
+    result = combine(name, first)
     if not options.plot_only:
         save_dictionary(options.out / f"part5_{options.arch}.pkl", result)
+        schedules = combine_schedules(name, first)
+        save_dictionary(options.out / f"part5_{options.arch}_schedules.pkl", schedules)
     part5Plots(result, save_dir=save_dir, filename=f"part5_{options.arch}", show_plot=False)
-
-    sha256 = finished["1"][0].config["data_sha256"]
-    adam = read_adam_records(options.arch, sha256, options.out)
-    for drops in ("one drop", "two drops"):
-        rates = ", ".join(map(str, finished[drops][0].config["learning_rates"]))
-        print(f"SGD, learning rates {rates}: test accuracy {describe(finished[drops])}")
-    if adam:
-        print(f"Adam in part 3: test accuracy {describe(adam)}")
-    else:
-        print("Adam: part 3 has no records on the same data here; run part3_architectures.py")
-    plot_schedules(name, finished, adam, options.out / f"part5_{options.arch}_schedules.png")
+    plot_schedules(name, records, options.out / f"part5_{options.arch}_schedules.png")
+    for key, rates in (("one drop", "0.1, 0.01"), ("two drops", "0.1, 0.01, 0.001")):
+        print(f"SGD, learning rates {rates}: test accuracy {describe(records[key])}")
+    print(f"Adam over as many epochs: test accuracy {describe(records['Adam'])}")
+    if in_part3 := read_variants(options.out, "part3").get(options.arch):
+        print(f"Adam in part 3: test accuracy {describe(in_part3)}")
     cli.print_figures(options.out, f"part5_{options.arch}*.png")
 
 
 if __name__ == "__main__":
-    script.run(main)
+    cli.run(main)

@@ -1,37 +1,35 @@
 """Typeset the report: answers, figures and the code of all parts, from a folder of results.
 
-    python report/build.py --name Ada --surname Lovelace --id 2345678
-    python report/build.py                     # report/hw1_report.pdf, without a person's name
+    python -m report.build --name Ada --surname Lovelace --id 2345678
+    python -m report.build                     # report/hw1_report.pdf, without a person's name
 
-Every number comes from RESULTS/summary.json (python summary.py) and the records. What the prose
-says about them is checked (claims.py); with synthetic results it is not, and every page says so.
+Every number comes from RESULTS/summary.json (python -m report.summary) and from the records. What
+the prose says about them is checked (claims.py). With synthetic results it is not, and every page
+says so.
 """
 
 import json
 import re
 import shutil
-import sys
 import tempfile
 import unicodedata
 from pathlib import Path
 
 import typst
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package's modules
+from experiments import cli
+from experiments.storage import UserError, write_atomically
 
-import cli
-import script
-from files import UserError, write_atomically
 from models import ARCHITECTURES
 from report import claims, facts
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PARTS = ("part2_conv", "part3_architectures", "part4_activations", "part5_learning_rate")
-MODULES = (
-    "models", "data", "download", "synthetic", "training", "records", "runs",
-    "averages", "summary", "tables", "figures", "files", "cli", "script",
-)  # fmt: skip
+# The appendix: "the well-commented code of parts 2 to 5", without utils.py
+PARTS = sorted(path.name for path in ROOT.glob("part?_*.py"))
+MODULES = ["models.py", "data.py", "experiments/training.py"]
+MODULES += sorted(f"experiments/{p.name}" for p in (ROOT / "experiments").glob("*.py")
+                  if p.name not in ("__init__.py", "training.py"))  # fmt: skip
 FIGURES = {  # by name, the script that draws it; {} is the architecture of part 5
     "part2": "part2_conv.py --samples FILE --kernel FILE",
     "part3": "part3_architectures.py",
@@ -55,10 +53,22 @@ def spell(name: str) -> str:
     return "_".join(re.findall("[a-z0-9]+", ascii_letters))
 
 
-def file_name(name: str, surname: str, student_id: str) -> str:
-    """The name that the assignment asks for, or one without a person.
+def student_digits(text: str) -> str:
+    """Return the seven digits of a student ID, which may have an `e` before them.
 
-    Raises ValueError if only some are given, or one of them cannot be part of a file's name.
+    Raises ValueError if they are not seven.
+    """
+    digits = text.strip().lower().removeprefix("e")
+    if not re.fullmatch("[0-9]{7}", digits):
+        raise ValueError(f"argument --id: {text!r} is not the seven digits of a student ID")
+    return digits
+
+
+def file_name(name: str, surname: str, student_id: str) -> str:
+    """Return the name that the assignment asks for, or one without a person.
+
+    The user ID in it is the first six digits of the student ID. Raises ValueError if only some of
+    the three are given, or if one of them cannot be part of a file's name.
     """
     given = {"--name": name, "--surname": surname, "--id": student_id}
     if not any(given.values()):
@@ -69,9 +79,7 @@ def file_name(name: str, surname: str, student_id: str) -> str:
     for option in ("--name", "--surname"):
         if not spell(given[option]):
             raise ValueError(f"argument {option}: {given[option]!r} needs letters from A to Z")
-    if not re.fullmatch("[0-9]{6,7}", student_id):
-        raise ValueError(f"argument --id: {student_id!r} is not 6 or 7 digits")
-    stem = f"hw1_{spell(name)}_{spell(surname)}_e{student_id}"
+    stem = f"hw1_{spell(name)}_{spell(surname)}_e{student_digits(student_id)[:6]}"
     if len(stem) > 200:
         raise ValueError("arguments --name, --surname: too long for the name of a file")
     return f"{stem}.pdf"
@@ -79,7 +87,7 @@ def file_name(name: str, surname: str, student_id: str) -> str:
 
 def read_summary(results: Path) -> dict:
     """RESULTS/summary.json, after a look whether everything is there. Raises UserError."""
-    path, make = results / "summary.json", f"python summary.py --out {results}"
+    path, make = results / "summary.json", f"python -m report.summary --out {results}"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         synthetic = summary["dataset"] == "synthetic"
@@ -125,7 +133,7 @@ def typeset(known: dict, results: Path) -> bytes:
         for source in (*HERE.glob("*.typ"), HERE / "references.yml"):
             shutil.copy(source, stage)
         for module in (*PARTS, *MODULES):
-            shutil.copy(ROOT / f"{module}.py", stage)
+            shutil.copy(ROOT / module, stage / module.replace("/", "_"))
         for figure in results.glob("part*.png"):
             shutil.copy(figure, stage)
         (stage / "facts.json").write_text(json.dumps(known, allow_nan=False), encoding="utf-8")
@@ -142,9 +150,9 @@ def main() -> None:
     add = parser.add_argument
     add("--name", default="", help="without name, surname and id: hw1_report.pdf")
     add("--surname", default="")
-    add("--id", default="", help="6 or 7 digits")
-    add("--results", type=cli.folder, default=ROOT / "results", help="default: results")
-    add("--out", type=cli.folder, default=ROOT / "report", help="default: report")
+    add("--id", default="", help="the seven digits of the student ID")
+    add("--results", type=cli.path, default=ROOT / "results", help="default: results")
+    add("--out", type=cli.path, default=ROOT / "report", help="default: report")
     options = parser.parse_args()
     person = [" ".join(text.split()) for text in (options.name, options.surname, options.id)]
     try:
@@ -159,21 +167,25 @@ def main() -> None:
     try:
         known = facts.collect(summary, options.results)
         if summary["dataset"] != "synthetic":
-            claims.check(summary, known)
+            claims.check(known)
     except KeyError as error:  # made by another version of summary.py, or of other records
         raise UserError(
             f"{options.results / 'summary.json'}: {error} is missing there or in the records; "
-            f"make it anew with: python summary.py --out {options.results}"
+            f"make it anew with: python -m report.summary --out {options.results}"
         ) from error
     known |= {"name": " ".join(person[:2]).strip(), "id": person[2], "parts": PARTS,
               "modules": MODULES}  # fmt: skip
     pdf = typeset(known, options.results)
-    write_atomically(path, lambda file: file.write(pdf))
+    write_atomically(path, pdf)
     print(path)
-    samples, asked = known["from2"]["files"]["samples"], f"samples_{options.id.strip()[-1:]}.npy"
-    if options.id and samples and samples != asked:
-        print(f"note: this ID asks for {asked}; part 2 shows {samples} (part2_conv.py --samples)")
+    samples = known["from2"]["files"]["samples"]
+    if options.id and samples:
+        asked = f"samples_{student_digits(options.id)[-1]}.npy"  # "X is your last digit"
+        if samples != asked:
+            print(
+                f"note: this ID asks for {asked}; part 2 shows {samples} (part2_conv.py --samples)"
+            )
 
 
 if __name__ == "__main__":
-    script.run(main)
+    cli.run(main)

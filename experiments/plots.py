@@ -1,18 +1,20 @@
-"""Figures beyond the course's helpers: the spread over the runs, the schedules of part 5.
+"""Figures that the course's helpers do not draw: the spread over the runs, the schedules of part 5.
 
-They take nothing from utils.py, so that the course's own file can stand in its place.
+They take nothing from utils.py, so that the course's own file can take its place.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from averages import epoch_means
-from files import write_atomically
-from records import Record
+from experiments.aggregate import epoch_means
+from experiments.records import Record
+from experiments.storage import write_atomically
 
 COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]  # Okabe and Ito, as in utils.py
 LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
@@ -23,15 +25,17 @@ STYLE = {"font.size": 11, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon"
 
 
 def plot_spread(finished: dict[str, Sequence[Record]], title: str, path: Path) -> None:
-    """Part 3: mean and standard deviation over the runs of each architecture.
+    """Draw the mean and standard deviation over the runs of each architecture of part 3.
 
-    finished: by architecture, its records. The deviation is that of the means over each epoch, so
+    finished: records by architecture. The deviation is that of the means over each epoch, so
     that the bands show how runs differ and not how noisy a curve is.
     """
     with plt.rc_context(STYLE):
         figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 4.6))
         for k, (name, records) in enumerate(finished.items()):
-            look = {"color": COLORS[k], "linestyle": LINE_STYLES[k], "marker": MARKERS[k]}
+            look: dict[str, Any] = {
+                "color": COLORS[k], "linestyle": LINE_STYLES[k], "marker": MARKERS[k],
+            }  # fmt: skip
             _plot_band(
                 loss_axes, records, "loss_curve", label=f"{name} ({count_runs(records)})", **look
             )
@@ -44,33 +48,29 @@ def plot_spread(finished: dict[str, Sequence[Record]], title: str, path: Path) -
 
 
 def count_runs(records: Sequence[Record]) -> str:
-    """How many they are, in words."""
+    """Return the number of records in words."""
     return f"{len(records)} runs" if len(records) > 1 else "one run"
 
 
-def plot_schedules(
-    name: str, finished: dict[str, Sequence[Record]], adam: Sequence[Record], path: Path
-) -> None:
-    """Part 5: validation accuracy of the two schedules, their switches marked.
+def plot_schedules(name: str, finished: dict[str, Sequence[Record]], path: Path) -> None:
+    """Draw the validation accuracy of the two schedules of part 5, their drops marked.
 
-    finished: records by "1" (constant learning rate 0.1), "one drop" and "two drops"; adam: those
-    of part 3, or none.
+    finished: records by "1" (constant learning rate 0.1), "one drop", "two drops" and "Adam".
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(8, 5))
         _plot_band(axes, finished["1"], "val_acc_curve", levels=True, label="SGD 0.1",
                    color="gray", linestyle=LINE_STYLES[2])  # fmt: skip
-        if adam:
-            _plot_band(axes, adam, "val_acc_curve", levels=True, color=COLORS[2],
-                       label=f"Adam 0.001 ({count_runs(adam)})",
-                       linestyle=LINE_STYLES[3])  # fmt: skip
+        adam = finished["Adam"]
+        _plot_band(axes, adam, "val_acc_curve", levels=True, color=COLORS[2],
+                   label=f"Adam 0.001 ({count_runs(adam)})", linestyle=LINE_STYLES[3])  # fmt: skip
         for k, drops in enumerate(("one drop", "two drops")):
             rates = " → ".join(map(str, finished[drops][0].config["learning_rates"]))
             _plot_band(axes, finished[drops], "val_acc_curve", levels=True, raw=True,
                        label=f"SGD {rates}", color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
         config = finished["two drops"][0].config
-        drops = zip(config["drop_epochs"], config["learning_rates"][1:], strict=True)
-        for k, (epoch, rate) in enumerate(drops):
+        changes = zip(config["drop_epochs"], config["learning_rates"][1:], strict=True)
+        for k, (epoch, rate) in enumerate(changes):
             axes.axvline(epoch, color="black", linewidth=0.8)
             late = epoch > 0.8 * config["epochs"]
             axes.annotate(
@@ -100,9 +100,9 @@ def _plot_band(
     curve: str,
     levels: bool = False,
     raw: bool = False,
-    **look,
+    **look: Any,
 ) -> None:
-    """The mean of every epoch of a curve over `records`, with a band of a standard deviation.
+    """Draw the mean of every epoch of a curve over `records` and a band of a standard deviation.
 
     An epoch's mean stands at its middle, with `levels` it is level from its start to its end. With
     `raw` the curve itself is drawn, pale, behind it.
@@ -122,10 +122,12 @@ def _plot_band(
     if len(records) > 1:
         deviation = means.std(axis=0, ddof=1)
         band = (mean - deviation, mean + deviation)
-        step = "post" if levels else None
+        step: Any = "post" if levels else None
         axes.fill_between(epoch, *band, color=look["color"], alpha=0.2, linewidth=0, step=step)
 
 
 def _save(figure: plt.Figure, path: Path) -> None:
-    write_atomically(path, lambda file: figure.savefig(file, format="png"))
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
     plt.close(figure)
+    write_atomically(path, picture.getvalue())

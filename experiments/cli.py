@@ -1,0 +1,339 @@
+"""The command lines of the part scripts: options, the device, and how a script ends."""
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+import torch
+
+from experiments.storage import UserError, reason
+
+from data import DataError
+
+
+class StillTraining(Exception):
+    """Raised when other processes are still training; the last one to finish writes the results."""
+
+
+# ---- Options
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that shows a script's docstring and whose errors are one line."""
+
+    def __init__(self, docstring: str | None):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=docstring, formatter_class=formatter, allow_abbrev=False)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def positive(text: str) -> int:
+    """Parse a whole number from 1 to a million."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Parse a whole number from 0 to 2**32 - 1."""
+    if not text.isdecimal() or not int(text) < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 4294967295")
+    return int(text)
+
+
+def path(text: str) -> Path:
+    """Parse the name of a file or folder, in which `~` is the home folder. It must not be empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not the name of a file or folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+
+
+def device_name(text: str) -> str:
+    """Parse auto, cpu, cuda, cuda:N or mps."""
+    if not re.fullmatch("auto|cpu|cuda|cuda:[0-9]+|mps", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda, cuda:N or mps")
+    return text
+
+
+def training_parser(
+    docstring: str | None,
+    *,
+    runs: tuple[int, int],
+    epochs: tuple[int, int],
+    batch_size: int,
+    architectures: Sequence[str],
+) -> Parser:
+    """Return a parser with the options that parts 3 to 5 have in common.
+
+    runs, epochs: the defaults of the full and of the quick protocol.
+    `parse_training_options` reads the command line with it.
+    """
+    parser = Parser(docstring)
+    parser.set_defaults(full_and_quick={"runs": runs, "epochs": epochs})
+    add = parser.add_argument
+    add("--arch", choices=architectures, help="only this architecture")
+    add(
+        "--runs", type=positive,
+        help="at least so many runs, which differ in their seed "
+        f"(default: {runs[0]}; with --quick {runs[1]})",
+    )  # fmt: skip
+    add("--epochs", type=positive, help=f"default: {epochs[0]}; with --quick {epochs[1]}")
+    add("--batch-size", type=positive, default=batch_size, help="default: %(default)s")
+    add("--seed", type=seed, default=0, help="of run 0; run r has seed + r (default: %(default)s)")
+    add(
+        "--dataset", choices=("cifar10", "synthetic"), default="cifar10",
+        help="synthetic: ten drawn shapes, no file and no network needed (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--data-dir", type=path, default=Path(os.environ.get("CIFAR10_DIR") or "data").expanduser(),
+        help="holds cifar10_gray.npz, or CIFAR-10 is downloaded there "
+        "(default: $CIFAR10_DIR, else data)",
+    )  # fmt: skip
+    add(
+        "--out", type=path,
+        help="where records, dictionaries and figures go (default: results, with --quick "
+        "results/quick; for synthetic images results/synthetic-full, results/synthetic)",
+    )  # fmt: skip
+    add(
+        "--device", type=device_name, default="auto", metavar="{auto,cpu,cuda,cuda:N,mps}",
+        help="auto is CUDA where there is one, else the CPU (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--processes", type=positive,
+        help="worker processes (default: one for each CPU core or GPU; one under torchrun)",
+    )  # fmt: skip
+    add("--threads", type=positive, help="CPU threads of each process (default: see the README)")
+    add("--quick", action="store_true", help="a small protocol that takes seconds per network")
+    add("--plot-only", action="store_true", help="make the figures from what is recorded")
+    return parser
+
+
+def parse_training_options(
+    parser: Parser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Read the command line, choose the device, the share and the folder, and check them.
+
+    Ends the process with status 2 and one line if a value is bad.
+    """
+    options = parser.parse_args(arguments)
+    options.runs_given = options.runs is not None
+    for name, defaults in options.full_and_quick.items():
+        setattr(options, name, getattr(options, name) or defaults[options.quick])
+    options.out = options.out or default_out(options.dataset, options.quick)
+    _parse_launcher(parser, options)
+    try:
+        options.torch_device = select_device(options.device, options.local_rank)
+    except ValueError as error:
+        parser.error(f"argument --device: {error}")
+    cores, processes = num_cores(), options.processes or 1
+    if options.threads and options.threads > cores:
+        parser.error(f"argument --threads: {options.threads}, but there are {cores} cores")
+    if options.threads is None:
+        # One thread each by default: the same bits on a machine with more cores. Threads of two
+        # processes on the same core slow each other down many times.
+        shared = options.processes or options.world_size > 1
+        options.threads = max(1, cores // (options.local_world_size * processes)) if shared else 1
+    check_writable(parser, options.out)
+    return options
+
+
+def _parse_launcher(parser: Parser, options: argparse.Namespace) -> None:
+    """Read what torchrun sets: this process's number among all and among those of this machine."""
+    numbers = {}
+    for name, default in {
+        "RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1,
+    }.items():  # fmt: skip
+        text = os.environ.get(name, str(default))
+        if not text.isdecimal():
+            parser.error(f"environment variable {name}: {text!r} is not a number as torchrun sets")
+        numbers[name] = int(text)
+    if ("RANK" in os.environ) != ("WORLD_SIZE" in os.environ):
+        parser.error(
+            "environment variables RANK and WORLD_SIZE: one is set without the other; "
+            "set both to share the trainings, or unset both"
+        )
+    if not numbers["RANK"] < numbers["WORLD_SIZE"]:
+        parser.error(
+            f"environment variable RANK: {numbers['RANK']} is not less than WORLD_SIZE, "
+            f"{numbers['WORLD_SIZE']}"
+        )
+    for name, number in numbers.items():
+        setattr(options, name.lower(), max(number, name.endswith("SIZE")))
+
+
+def default_out(dataset: str, quick: bool = False) -> Path:
+    """Return a folder for each kind of results, so that nothing small passes for the real thing."""
+    if dataset == "cifar10":
+        return Path("results", "quick") if quick else Path("results")
+    return Path("results", "synthetic" if quick else "synthetic-full")
+
+
+def check_writable(parser: Parser, out: Path) -> None:
+    """End the process with status 2 and one line unless files can be written to `out`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        parser.error(f"argument --out: {out} cannot be written to ({reason(error)})")
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def label(name: str, options: argparse.Namespace) -> str:
+    """Return `name` with a suffix for non-default settings, such as "cnn_3 (synthetic, quick)"."""
+    kinds = ["synthetic"] * (options.dataset == "synthetic") + ["quick"] * options.quick
+    kinds += ["unscaled"] * getattr(options, "unscaled", False)
+    return f"{name} ({', '.join(kinds)})" if kinds else name
+
+
+def print_figures(out: Path, pattern: str) -> None:
+    """Print the paths of the figures in `out` whose names match `pattern`."""
+    print("figures:", *sorted(map(str, out.glob(pattern))), sep="\n  ")
+
+
+# ---- The device
+
+
+def select_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device called "auto", "cpu", "cuda", "cuda:N" or "mps", ready for use.
+
+    "auto" is CUDA if there is one, else the CPU. The processes of one machine take its GPUs in
+    turn: "auto" and "cuda" mean GPU `local_rank` modulo their number.
+
+    Raises ValueError if this machine does not have the device, or if it cannot be used.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = int(name[5:]) if ":" in name else local_rank % max(count, 1)
+        if index >= count:
+            raise ValueError(f"{name}: PyTorch sees {count} CUDA devices here; try --device auto")
+        name = f"cuda:{index}"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("mps: PyTorch sees no Apple GPU here; try --device auto")
+    device = torch.device(name)
+    if device.type != "cpu":
+        try:
+            (torch.zeros(1, device=device) + 1).item()
+        except RuntimeError as error:  # too old for this PyTorch, busy, or full
+            raise ValueError(
+                f"{name}: cannot be used ({first_line(error)}); try --device cpu"
+            ) from error
+    # Single precision everywhere, and the same result every time
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    return device
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).strip().partition("\n")[0]
+
+
+# ---- How a script ends
+
+
+class Stopped(BaseException):
+    """Raised by SIGINT (Ctrl-C) and SIGTERM."""
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `Stopped`, and restore the handlers at the end."""
+    before: dict = {}
+
+    def stop(number, _):
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)  # a second one ends the process at once
+        sys.unraisablehook = lambda _: None  # objects half built now would complain in many lines
+        raise Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and "&" in scripts set that
+            before[number] = signal.signal(number, stop)
+    hook = sys.unraisablehook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# What PyTorch, a GPU's libraries or the operating system say about the machine, not about us
+_MACHINE = re.compile(r"CUDA|CUBLAS|CUDNN|MPS|HIP|NVML|no kernel image", re.IGNORECASE)
+_MEMORY = re.compile(r"(allocate|out of) memory", re.IGNORECASE)
+_THREADS = re.compile(r"can't start new thread|Resource temporarily unavailable", re.IGNORECASE)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether Python, PyTorch or a GPU's library lacks memory."""
+    lacking = isinstance(error, RuntimeError) and _MEMORY.search(first_line(error))
+    return isinstance(error, MemoryError) or bool(lacking)
+
+
+def explain(error: BaseException) -> str | None:
+    """Return one line for an error that the user can put right, or None for a fault of ours."""
+    line = first_line(error)
+    if isinstance(error, UserError | DataError):
+        return str(error)
+    if _THREADS.search(line):
+        return f"no more threads or processes can be started ({line}); try --processes 1"
+    if is_out_of_memory(error):
+        return (
+            f"not enough memory ({line or 'MemoryError'}); "
+            "try fewer --processes, a smaller --batch-size, or --device cpu"
+        )
+    if isinstance(error, RuntimeError) and _MACHINE.search(line):
+        return f"the GPU failed ({line}); the same command goes on, or try --device cpu"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'file system'}: {reason(error)}"
+    return None
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script: expected errors and interrupts end it with a one-line message, no traceback.
+
+    The exit status is 1 after errors, 130 after Ctrl-C, 143 after SIGTERM. Figures look the same
+    whatever the user's matplotlibrc says.
+    """
+    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, nor where it is closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be any bytes
+    try:
+        with _stoppable(), matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            main()
+        return
+    except StillTraining as news:
+        print(f"process {os.environ.get('RANK')}: its share is done; {news}")
+        return
+    except Stopped as stopped:
+        print(end="\r", file=sys.stderr)  # over a progress bar that was just being drawn
+        status = 128 + stopped.args[0]
+        message = "stopped; finished trainings are recorded, the same command goes on from there"
+    except Exception as error:
+        status, explanation = 1, explain(error)
+        if explanation is None:
+            raise
+        message = explanation
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    sys.exit(status)
