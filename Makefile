@@ -11,13 +11,13 @@ DEMO = --dataset synthetic --quick
 TO = $(if $(filter-out results,$(OUT)),--out $(OUT))
 DROP = $(if $(DROPS),--drop-epochs $(DROPS))
 
-.PHONY: help demo test test-slow lint part2 part3 part4 part5 results summary figures report
+.PHONY: help demo test test-slow lint part2 part3 part4 part5 results measure summary figures report
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	    { echo "Python 3.10 or newer is needed, $(PYTHON) is older or missing: make PYTHON=..."; exit 1; }
+	    { echo "Python 3.10 or newer is needed, not $(PYTHON): make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --requirement requirements.txt
 	touch $@
@@ -50,15 +50,18 @@ part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
 part3: .venv/installed  ## the five architectures, full protocol, resumable
 	$(RUN) part3_architectures.py $(TO) $(ARGS)
 
-part4: .venv/installed  ## ReLU and sigmoid, unscaled inputs (bonus), other initializations
-	$(RUN) part4_activations.py $(TO) $(ARGS)
+part4: .venv/installed  ## ReLU and sigmoid, unscaled inputs (bonus), initializations; five runs
+	$(RUN) part4_activations.py --runs 5 $(TO) $(ARGS)
 	$(RUN) part4_activations.py --unscaled $(TO) $(ARGS)
-	$(RUN) part4_activations.py --initialized $(TO) $(ARGS)
+	$(RUN) part4_activations.py --initialized --runs 5 $(TO) $(ARGS)
 
-part5: .venv/installed  ## the learning rates and schedules
-	$(RUN) part5_learning_rate.py $(TO) $(DROP) $(ARGS)
+part5: .venv/installed  ## the learning rates and schedules, five runs
+	$(RUN) part5_learning_rate.py --runs 5 $(TO) $(DROP) $(ARGS)
 
-results: part3 part4 part5 summary  ## parts 3 to 5 in full, resumable, and their numbers
+results: part3 part4 part5 measure summary  ## parts 3 to 5 in full, resumable, and their numbers
+
+measure: .venv/installed  ## what the report measures beside the trainings, and two figures
+	$(RUN) -m report.measure --out $(OUT)
 
 summary: .venv/installed  ## summary.json from the records; of results also the README's tables
 	$(RUN) -m report.summary --out $(OUT) $(if $(filter results,$(OUT)),--readme README.md)

@@ -300,6 +300,8 @@ def _download(data_dir: Path) -> Arrays:
             with tempfile.TemporaryDirectory(prefix=".download.", dir=data_dir) as folder:
                 if archive.exists():
                     shutil.copy(archive, folder)
+                else:
+                    print(f"{data_dir}: there is no {CACHE_NAME}; downloading CIFAR-10 (170 MB)")
                 arrays = _read_batches(Path(folder), download=True)
             _keep(arrays, data_dir / CACHE_NAME)
             return arrays

@@ -1,8 +1,8 @@
 """Part 2: the forward pass of a convolutional layer in NumPy, run on a small batch of digits.
 
-The script convolves the images with the kernels, prints the largest difference from torch.conv2d,
-and saves the output (part2_out.npy), its picture (part2.png), and the names of the input files with
-that difference (part2.json).
+The script convolves the images with the kernels and prints the largest difference from
+torch.conv2d. It saves the output (part2_out.npy), its picture (part2.png), the picture with images
+and kernels beside it (part2_kernels.png), and what the report says about them (part2.json).
 
     python part2_conv.py --samples samples_4.npy --kernel kernel.npy    # the course's files
     python part2_conv.py                                                # built-in digits, kernels
@@ -17,6 +17,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from experiments import cli
+from experiments.plots import plot_convolution
 from experiments.storage import UserError, npy_bytes, read_npy, write_atomically
 
 from utils import part2Plots
@@ -105,10 +106,10 @@ def compare_with_torch(input: np.ndarray, kernel: np.ndarray, out: np.ndarray) -
     return float(np.abs(out[finite] - expected[finite]).max(initial=0.0))
 
 
-def convolve(options: Namespace) -> tuple[np.ndarray, float]:
-    """Convolve the images with the kernels that the options name: section 2.1.
+def convolve(options: Namespace) -> np.ndarray:
+    """Convolve the images with the kernels that the options name, and save the output: section 2.1.
 
-    Returns the output and its largest difference from torch.conv2d.
+    Returns the output.
     """
     input = read_npy(options.samples, WAY_OUT) if options.samples else draw_digits()
     kernel = read_npy(options.kernel, WAY_OUT) if options.kernel else make_kernels()
@@ -122,7 +123,18 @@ def convolve(options: Namespace) -> tuple[np.ndarray, float]:
     difference = compare_with_torch(input, kernel, out)
     print(f"input {input.shape} * kernel {kernel.shape} -> out {out.shape} {out.dtype}")
     print(f"largest difference from torch.conv2d: {difference:.2g}")
-    return out, difference
+    known = {
+        "samples": options.samples and options.samples.name,
+        "kernel": options.kernel and options.kernel.name,
+        "largest_difference": difference,
+        "kernel_sums": kernel.real.sum((1, 2, 3)).round(4).tolist(),
+        "kernel_positive": (kernel.real > 0).sum((1, 2, 3)).tolist(),
+        "kernel_weights": kernel[0].size,
+    }
+    write_atomically(options.out / "part2_out.npy", npy_bytes(out))
+    write_atomically(options.out / "part2.json", json.dumps(known).encode())
+    plot_convolution(input.real, kernel.real, out.real, options.out / "part2_kernels.png")
+    return out
 
 
 def main() -> None:
@@ -134,24 +146,17 @@ def main() -> None:
     add("--plot-only", action="store_true", help="draw the recorded output again")
     options = parser.parse_args()
     built_in = not (options.plot_only or (options.samples and options.kernel))
-    save_dir = options.out or Path("results", "synthetic" if built_in else "")
-    cli.check_writable(parser, save_dir)
-    recorded = save_dir / "part2_out.npy"
+    options.out = options.out or Path("results", "synthetic" if built_in else "")
+    cli.check_writable(parser, options.out)
     if options.plot_only:
+        recorded = options.out / "part2_out.npy"
         out = read_npy(recorded, "run it without --plot-only first")
         if out.ndim != 4 or out.size == 0:
             raise UserError(f"{recorded}: an array of shape {out.shape}, not images by kernels")
     else:
-        out, difference = convolve(options)
-        write_atomically(recorded, npy_bytes(out))
-        known = {
-            "samples": options.samples and options.samples.name,
-            "kernel": options.kernel and options.kernel.name,
-            "largest_difference": difference,
-        }
-        write_atomically(save_dir / "part2.json", json.dumps(known).encode())
-    part2Plots(out.real, save_dir=str(save_dir), filename="part2")
-    cli.print_figures(save_dir, "part2*.png")
+        out = convolve(options)
+    part2Plots(out.real, save_dir=str(options.out), filename="part2")
+    cli.print_figures(options.out, "part2*.png")
 
 
 if __name__ == "__main__":

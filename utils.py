@@ -1,15 +1,17 @@
-"""The course's plotting helpers, written anew: same names and arguments.
+"""The course's plotting helpers, written anew: same names, arguments and keys.
 
 This file imports nothing else of the package, and the course's own utils.py can take its place.
-All helpers create SAVE_DIR, save FILENAME.png there (named after the helper if there is no name)
-and close the figure. A window opens only if there is a display. Curves have a point every 10 steps,
-accuracies are percent; where a curve is as long as the assignment's full training, the axis above
-the figure counts epochs. Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/);
-line styles and markers differ as well.
+Each helper creates SAVE_DIR, saves FILENAME.png there (named after the helper if there is no name)
+and closes the figure. A window opens only if there is a display. Curves have a point every 10
+steps. The axis counts epochs where a curve is as long as the assignment's full training, else
+steps. Accuracies may be percent or from 0 to 1. Colours are those of Okabe and Ito
+(https://jfly.uni-koeln.de/color/); line styles and markers differ as well.
 """
 
+import io
 import math
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,21 +21,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator
+from PIL import Image
 
-COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000"]
 LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), "--", "-."]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 STEPS_PER_POINT = 10
 EPOCHS = {1350: 15, 1500: 15, 1800: 20}  # of parts 3, 4 and 5, by the number of points of a curve
+LN_10 = math.log(10)  # the cross-entropy of ten equal probabilities
+HUGE = 20  # a loss from which the axis has to be logarithmic
 STYLE = {
-    "font.size": 11,
+    "font.size": 10,
     "axes.grid": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 12,
+    "axes.titlesize": 10.5,
     "grid.alpha": 0.3,
     "legend.frameon": False,
+    "legend.fontsize": 10,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
 }
@@ -42,7 +47,7 @@ STYLE = {
 def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> None:
     """Show the maps of a convolution: a row for each image, a column for each kernel.
 
-    out: (N, O, H, W) array or tensor; the first `nmax` of its N * O maps are shown, on one scale.
+    out: (N, O, H, W) array or tensor. The first `nmax` of its N * O maps are shown, on one scale.
     """
     maps = np.asarray(out)
     if maps.ndim != 4:
@@ -62,101 +67,102 @@ def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> N
 def part3Plots(
     results: Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
 ) -> None:
-    """Compare trainings in four panels: loss, accuracies, test and validation against training.
+    """Compare trainings: loss, accuracies, test accuracy and gap against training accuracy.
 
     results: dictionaries with 'name', 'loss_curve', 'train_acc_curve', 'val_acc_curve' (sequences
-    of floats) and 'test_acc' (float).
+    of floats) and 'test_acc' (float). Each family of names ("mlp_1", "mlp_2") has a panel of
+    accuracies. The gap is training minus validation accuracy.
     """
+    families = _families([result["name"] for result in results])
+    unit = _accuracy_unit([v for r in results for v in (*r["train_acc_curve"], r["test_acc"])])
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 2, figsize=(10, 8))
-        (loss_axes, acc_axes), (test_axes, val_axes) = axes
+        figure, axes = plt.subplots(2, 3, figsize=(10, 6.6))
+        (loss_axes, *acc_axes), (test_axes, gap_axes, key_axes) = axes
         for k, result in enumerate(results):
             train_acc, val_acc = result["train_acc_curve"], result["val_acc_curve"]
             _plot_curve(loss_axes, result["loss_curve"], k)
-            _plot_curve(acc_axes, train_acc, k, markerfacecolor="white", linewidth=1)
-            _plot_curve(acc_axes, val_acc, k)
-            _plot_against(val_axes, train_acc, val_acc, k)
+            panel = acc_axes[families[k]]
+            _plot_curve(panel, train_acc, k, markerfacecolor="white", linewidth=1)
+            _plot_curve(panel, val_acc, k)
             if len(train_acc):
-                point = _smooth(train_acc)[-1], result["test_acc"]
-                test_axes.plot(*point, **_look(k, linestyle="none", markersize=8))
+                smooth_train, smooth_val = _smooth(train_acc), _smooth(val_acc)
+                look = _look(k, linestyle="none", markersize=7)
+                test_axes.plot(smooth_train[-1], result["test_acc"], **look)
+                every = max(1, len(train_acc) // 8)
+                gap_axes.plot(smooth_train, smooth_train - smooth_val, markevery=every, **_look(k))
         loss_axes.set(title="training loss", ylabel="cross-entropy")
-        acc_axes.set(title="training and validation accuracy", ylabel="accuracy (%)")
-        meaning = [("white", 1, "training"), (None, 2, "validation")]
-        acc_axes.legend(
-            handles=[
-                Line2D([], [], color="gray", marker="o", markerfacecolor=face or "gray",
-                       linewidth=width, label=text)
-                for face, width, text in meaning
-            ],
-            loc="lower right",
-        )  # fmt: skip
-        test_axes.set(title="test against training accuracy", ylabel="test accuracy (%)")
-        val_axes.set(title="validation against training accuracy", ylabel="validation accuracy (%)")
-        for panel in (test_axes, val_axes):
-            panel.set_xlabel("training accuracy at the end (%)" if panel is test_axes
-                             else "training accuracy (%)")  # fmt: skip
-            highest = panel.dataLim.y1
-            if np.isfinite(highest):
-                panel.axline((highest, highest), slope=1, color="gray", linewidth=0.8, zorder=0)
-            panel.autoscale_view()
-        for panel in (loss_axes, acc_axes):
-            _label_steps(panel, [result["loss_curve"] for result in results])
-        _name_trainings(figure, results)
+        _mark_ln_10(loss_axes)
+        for family, panel in enumerate(acc_axes):
+            names = [r["name"] for r, f in zip(results, families, strict=True) if f == family]
+            panel.set(title=f"accuracy: {', '.join(map(str, names))}", ylabel=f"accuracy{unit}")
+            panel.set_visible(bool(names))
+        test_axes.set(title="best test accuracy", ylabel=f"test accuracy{unit}",
+                      xlabel=f"training accuracy at the end{unit}")  # fmt: skip
+        _equal_scales(test_axes)
+        gap_axes.set(title="training minus validation accuracy", ylabel=f"gap{unit}",
+                     xlabel=f"training accuracy{unit}")  # fmt: skip
+        for panel in (loss_axes, *acc_axes):
+            _label_time(panel, [result["loss_curve"] for result in results])
+        handles = _handles([result["name"] for result in results])
+        handles += [
+            Line2D([], [], color="gray", marker="o", markerfacecolor=face, linewidth=width,
+                   label=text)
+            for face, width, text in (("white", 1, "training"), ("gray", 2, "validation"))
+        ]  # fmt: skip
+        key_axes.axis("off")
+        key_axes.legend(handles=handles, loc="center", handlelength=4)
         _finish(figure, save_dir, filename or "part3Plots", show_plot)
 
 
 def part4Plots(
     results: Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
 ) -> None:
-    """Compare ReLU (solid) with sigmoid (dotted): training losses and gradient magnitudes.
+    """Compare ReLU (left) with sigmoid (right): training losses and gradient magnitudes.
 
     results: dictionaries with 'name', 'relu_loss_curve', 'sigmoid_loss_curve', 'relu_grad_curve'
-    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a log scale, and so are
-    losses above 3 if there are huge ones. Named are those magnitudes that are zero at every point.
+    and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a logarithmic axis.
+    Points that such an axis cannot show, because they are zero, are counted in the panel. Of
+    negative values the magnitude is shown, and the axis says so.
     """
-    styles = {"relu": "-", "sigmoid": (0, (1, 1.2))}
-    names = {"relu": "ReLU", "sigmoid": "sigmoid"}
-    losses = [result[f"{activation}_loss_curve"] for result in results for activation in styles]
-    # On unscaled inputs the first losses can be huge, and hide all others on a linear scale
-    log = any(loss > 100 for curve in losses for loss in curve if math.isfinite(loss))
+    activations = {"relu": "ReLU", "sigmoid": "sigmoid"}
+    grads = [value for r in results for a in activations for value in r[f"{a}_grad_curve"]]
+    signed = any(value < 0 for value in grads)
     with plt.rc_context(STYLE):
-        figure, (loss_axes, grad_axes) = plt.subplots(1, 2, figsize=(10, 5))
-        magnitudes, zeros = [], []
-        for k, result in enumerate(results):
-            for activation, style in styles.items():
-                grad_curve = result[f"{activation}_grad_curve"]
-                _plot_curve(loss_axes, result[f"{activation}_loss_curve"], k, log, linestyle=style)
-                magnitudes.extend(_plot_curve(grad_axes, grad_curve, k, linestyle=style))
-                if len(grad_curve) and not np.any(grad_curve):
-                    name = f"{result['name']}, {names[activation]}"
-                    zeros.append(Line2D([], [], label=name, **_look(k, linestyle=style)))
-        loss_axes.set(title="training loss", ylabel="cross-entropy")
-        if log:
-            loss_axes.set_yscale("symlog", linthresh=3, linscale=5)  # linear up to 3
-            loss_axes.set_ylim(bottom=0)
-            loss_axes.yaxis.set_major_locator(
-                FixedLocator([0, 1, 2, 3, *10.0 ** np.arange(1, 39, 2)])
-            )
-            loss_axes.yaxis.set_major_formatter(
-                lambda loss, _: f"{loss:g}" if loss < 100 else f"$10^{{{math.log10(loss):.0f}}}$"
-            )
-        grad_axes.set(title="gradient magnitude, first layer", ylabel="|dL/dW|")
-        grad_axes.set_yscale("log", nonpositive="mask")
-        if lowest := min((size for size in magnitudes if size > 0), default=None):
-            # Single points may be tiny; what is zero throughout takes the room at the bottom
-            grad_axes.set_ylim(bottom=lowest / (1e5 if zeros else 10))
-        if zeros:
-            grad_axes.legend(handles=zeros, title="zero, below this scale:", loc="lower right",
-                             fontsize=9, frameon=True, framealpha=1)  # fmt: skip
-        loss_axes.legend(
-            handles=[
-                Line2D([], [], color="gray", linestyle=style, label=names[activation])
-                for activation, style in styles.items()
-            ]
-        )
-        for panel in (loss_axes, grad_axes):
-            _label_steps(panel, [result["relu_loss_curve"] for result in results])
-        _name_trainings(figure, results, linestyle="-")
+        figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True)
+        axes[1, 1].sharey(axes[1, 0])
+        for (activation, name), loss_axes, grad_axes in zip(
+            activations.items(), *axes, strict=True
+        ):
+            losses = [value for r in results for value in r[f"{activation}_loss_curve"]]
+            huge = any(loss > HUGE for loss in losses if math.isfinite(loss))
+            hidden = []
+            for k, result in enumerate(results):
+                magnitudes = np.abs(result[f"{activation}_grad_curve"])
+                _plot_curve(loss_axes, result[f"{activation}_loss_curve"], k, log=huge)
+                _plot_curve(grad_axes, np.where(magnitudes > 0, magnitudes, np.nan), k, log=True)
+                if zeros := np.count_nonzero(magnitudes == 0):
+                    share = (
+                        "all" if zeros == len(magnitudes) else f"{zeros:,} of {len(magnitudes):,}"
+                    )
+                    hidden.append(f"{result['name']}, {share} points")
+            loss_axes.set_title(f"training loss, {name}")
+            grad_axes.set_title(f"gradient magnitude of the first layer, {name}")
+            if huge:
+                loss_axes.set_yscale("log")
+            _mark_ln_10(loss_axes)
+            if hidden:
+                text = "zero, so not on this axis:\n" + "\n".join(hidden)
+                box = {"facecolor": "white", "edgecolor": "lightgray", "alpha": 0.9}
+                grad_axes.text(0.98, 0.03, text, transform=grad_axes.transAxes, fontsize=8,
+                               ha="right", va="bottom", bbox=box)  # fmt: skip
+            _label_time(grad_axes, [result["relu_loss_curve"] for result in results])
+        if axes[0, 0].get_yscale() == axes[0, 1].get_yscale():
+            axes[0, 1].sharey(axes[0, 0])
+            axes[0, 0].autoscale_view()
+        axes[0, 0].set_ylabel("cross-entropy")
+        axes[1, 0].set_ylabel("|dL/dW|" + " (of signed values)" * signed)
+        axes[1, 0].set_yscale("log")
+        _name_trainings(figure, [result["name"] for result in results])
         _finish(figure, save_dir, filename or "part4Plots", show_plot)
 
 
@@ -170,25 +176,27 @@ def part5Plots(
     """
     if isinstance(result, list | tuple):
         (result,) = result
+    suffixes = ("1", "01", "001")
+    unit = _accuracy_unit([v for s in suffixes for v in result[f"val_acc_curve_{s}"]])
     with plt.rc_context(STYLE):
-        figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 5))
-        names = []
-        for k, suffix in enumerate(("1", "01", "001")):
+        figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 4.2))
+        for k, suffix in enumerate(suffixes):
             _plot_curve(loss_axes, result[f"loss_curve_{suffix}"], k)
             _plot_curve(acc_axes, result[f"val_acc_curve_{suffix}"], k)
-            names.append({"name": f"learning rate 0.{suffix}"})
         loss_axes.set(title=f"training loss of {result['name']}", ylabel="cross-entropy")
-        acc_axes.set(title=f"validation accuracy of {result['name']}", ylabel="accuracy (%)")
+        _mark_ln_10(loss_axes)
+        acc_axes.set(title=f"validation accuracy of {result['name']}", ylabel=f"accuracy{unit}")
         for panel in (loss_axes, acc_axes):
-            _label_steps(panel, [result["loss_curve_1"]])
-        _name_trainings(figure, names)
+            _label_time(panel, [result["loss_curve_1"]])
+        _name_trainings(figure, [f"learning rate 0.{suffix}" for suffix in suffixes])
         _finish(figure, save_dir, filename or "part5Plots", show_plot)
 
 
 def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
     """Show the weights of a first layer as a grid of images on one gray scale.
 
-    weights: (units, 1024), each row shown as 32x32, or (kernels, 1, h, w).
+    weights: (units, 1024), each row shown as 32x32, or (kernels, 1, h, w). Zero is medium gray. The
+    scale ends where 2 % of the weights are beyond it, so that shapes can be seen.
     """
     weights = np.asarray(weights)
     if weights.ndim == 2 and weights.shape[1] == 32 * 32:
@@ -200,7 +208,7 @@ def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
     columns = 8 if len(images) > 4 else len(images)
     with plt.rc_context(STYLE | {"font.size": 16}):
         figure, axes = _image_grid(math.ceil(len(images) / columns), columns, images, limit=True)
-        figure.colorbar(axes[0, 0].images[0], ax=axes, label="weight", shrink=0.9)
+        figure.colorbar(axes[0, 0].images[0], ax=axes, label="weight", shrink=0.9, extend="both")
         _save(figure, save_dir, filename)
 
 
@@ -223,8 +231,11 @@ def visualizeDataset(
         _save(figure, save_dir, filename)
 
 
+# ---- Curves
+
+
 def _look(k: int, **changes) -> dict:
-    """How the kth training looks in every panel."""
+    """Return how the kth training looks in every panel."""
     look = {
         "color": COLORS[k % len(COLORS)],
         "linestyle": LINE_STYLES[k % len(LINE_STYLES)],
@@ -235,8 +246,20 @@ def _look(k: int, **changes) -> dict:
     return look | changes
 
 
+def _families(names: Sequence) -> list[int]:
+    """Return the panel of each name, 0 or 1, by the letters that it begins with."""
+    letters = [re.match("[^_0-9]*", str(name)).group() for name in names]
+    kinds = list(dict.fromkeys(letters))
+    return [kinds.index(kind) if len(kinds) == 2 else 0 for kind in letters]
+
+
+def _accuracy_unit(values: Sequence[float]) -> str:
+    """Return " (%)", or nothing if the accuracies are from 0 to 1."""
+    return "" if len(values) and np.nanmax(np.abs(values)) <= 1 else " (%)"
+
+
 def _smooth(curve: Sequence[float]) -> np.ndarray:
-    """The mean of the finite values around each point, over a thirtieth of the curve.
+    """Return the mean of the finite values around each point, over a thirtieth of the curve.
 
     The window narrows towards the start, where curves are steep, and is cut off at the end.
     """
@@ -250,58 +273,72 @@ def _smooth(curve: Sequence[float]) -> np.ndarray:
     return np.where(finite & (count > 0), sums[end] - sums[first], np.nan) / np.maximum(count, 1)
 
 
-def _plot_curve(
-    axes: Axes, curve: Sequence[float], k: int, log: bool = False, **changes
-) -> np.ndarray:
-    """The raw curve pale, the smoothed one strong; with `log` by geometric means. Returns it."""
+def _times(curve: Sequence[float]) -> np.ndarray:
+    """Return the epochs, or the steps, at which the points of a curve stand."""
+    return np.arange(1, len(curve) + 1) * (
+        EPOCHS[len(curve)] / len(curve) if len(curve) in EPOCHS else STEPS_PER_POINT
+    )
+
+
+def _plot_curve(axes: Axes, curve: Sequence[float], k: int, log: bool = False, **changes) -> None:
+    """Draw the raw curve pale and the smoothed one strong; with `log` by geometric means."""
     if not len(curve):
-        return np.zeros(0)
+        return
     look = _look(k, **changes)
-    steps = STEPS_PER_POINT * np.arange(1, len(curve) + 1)
     raw = np.where(np.isfinite(curve), curve, np.nan)
-    axes.plot(steps, raw, ".", color=look["color"], alpha=0.3, markersize=2, mew=0, zorder=1)
+    axes.plot(_times(curve), raw, ".", color=look["color"], alpha=0.25, markersize=2, mew=0,
+              zorder=1)  # fmt: skip
     every = max(1, len(curve) // 8)
     smooth = np.exp(_smooth(np.log(np.where(raw > 0, raw, np.nan)))) if log else _smooth(curve)
-    axes.plot(steps, smooth, markevery=(k * every // 8, every), **look)
-    return smooth
+    axes.plot(_times(curve), smooth, markevery=(k * every // 8, every), **look)
 
 
-def _plot_against(axes: Axes, x: Sequence[float], y: Sequence[float], k: int) -> None:
-    """One smoothed curve against another."""
-    if len(x):
-        axes.plot(_smooth(x), _smooth(y), markevery=max(1, len(x) // 8), **_look(k))
+def _label_time(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
+    """Label the axis with epochs or steps; see `_times`."""
+    epochs = all(len(curve) in EPOCHS for curve in curves)
+    axes.set_xlabel("epoch" if epochs else "step")
+    axes.locator_params(axis="x", nbins=6, integer=True)
 
 
-def _label_steps(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
-    """Steps below, and above the epochs of a full training."""
-    axes.set_xlabel("step")
-    axes.locator_params(axis="x", nbins=6)  # more labels of five digits would touch
-    lengths = {len(curve) for curve in curves}
-    if len(lengths) == 1 and (length := lengths.pop()) in EPOCHS:
-        steps_per_epoch = STEPS_PER_POINT * length / EPOCHS[length]
-        above = axes.secondary_xaxis(
-            "top", functions=(lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
-        )
-        above.locator_params(axis="x", nbins=8, integer=True)
-        above.set_xlabel(f"epoch of {steps_per_epoch:.0f} steps")
+def _mark_ln_10(axes: Axes) -> None:
+    """Draw the loss of a network that knows nothing, where losses stand at it."""
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    if low < LN_10 < 1.5 * high:
+        axes.axhline(LN_10, color="black", linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
+        axes.annotate("ln 10", (1, LN_10), xycoords=axes.get_yaxis_transform(), fontsize=8,
+                      xytext=(0, 2), textcoords="offset points", ha="right")  # fmt: skip
 
 
-def _name_trainings(figure: Figure, results: Sequence[dict], **changes) -> None:
-    handles = [
-        Line2D([], [], label=result["name"], **_look(k, **changes))
-        for k, result in enumerate(results)
-    ]
-    longest = max((len(str(result["name"])) for result in results), default=0)
-    columns = max(1, min(len(handles), 110 // (longest + 10)))  # about 110 letters fit on a line
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=4)
+def _equal_scales(axes: Axes) -> None:
+    """Give both axes the same scale and range, and draw where both are equal."""
+    axes.autoscale_view()
+    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
+    high = max(axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.axline((low, low), slope=1, color="gray", linewidth=0.8, zorder=0)
+
+
+def _handles(names: Sequence) -> list[Line2D]:
+    return [Line2D([], [], label=name, **_look(k)) for k, name in enumerate(names)]
+
+
+def _name_trainings(figure: Figure, names: Sequence) -> None:
+    """Name the trainings above the panels, where the legend hides no curve."""
+    longest = max((len(str(name)) for name in names), default=0)
+    columns = max(1, min(len(names), 110 // (longest + 10)))  # about 110 letters fit on a line
+    figure.legend(handles=_handles(names), loc="outside upper center", ncols=columns,
+                  handlelength=4)  # fmt: skip
+
+
+# ---- Images and files
 
 
 def _image_grid(rows: int, columns: int, images, limit: bool = False) -> tuple[Figure, np.ndarray]:
-    """Gray images in a grid on one scale, which with `limit` is symmetric around zero."""
+    """Draw gray images in a grid on one scale, which with `limit` is symmetric around zero."""
     finite = np.concatenate([np.ravel(image)[np.isfinite(np.ravel(image))] for image in images])
     low, high = (finite.min(), finite.max()) if len(finite) else (0, 1)
     if limit:
-        high = max(abs(low), abs(high))
+        high = (np.quantile(abs(finite), 0.98) if len(finite) else 0) or 1
         low = -high
     size = (columns + 1.3 * limit, rows)  # with room for a colour bar
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
@@ -320,14 +357,21 @@ def _finish(figure: Figure, save_dir: str, filename: str, show_plot: bool) -> No
 
 
 def _save(figure: Figure, save_dir: str, filename: str) -> None:
-    """Write the picture beside its place and rename it, so that it is whole or not there."""
+    """Write the picture beside its place and rename it, so that it is whole or not there.
+
+    It has 256 colours, which makes it three times smaller.
+    """
     folder = Path(save_dir or ".")
     temporary = folder / f".{filename}.png.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         if Path(filename).name != filename:
             raise ValueError(f"filename {filename!r} is not the name of a file in save_dir")
         folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        with Image.open(picture) as image:
+            small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            small.save(temporary, format="png", optimize=True, dpi=image.info.get("dpi"))
         os.replace(temporary, folder / f"{filename}.png")
     except OSError as error:
         error.filename = str(folder / f"{filename}.png")  # a full disk leaves this out

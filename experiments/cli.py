@@ -25,6 +25,14 @@ class StillTraining(Exception):
 # ---- Options
 
 
+# Options that one script has, for those who give them to another
+OPTIONS_OF_ONE = {
+    "--samples": "part2_conv.py", "--kernel": "part2_conv.py",
+    "--unscaled": "part4_activations.py", "--initialized": "part4_activations.py",
+    "--drop-epochs": "part5_learning_rate.py",
+}  # fmt: skip
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that shows a script's docstring and whose errors are one line."""
 
@@ -33,6 +41,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=docstring, formatter_class=formatter, allow_abbrev=False)
 
     def error(self, message: str):
+        if message.startswith("unrecognized arguments"):
+            words = message.replace("=", " ").split()
+            for option in OPTIONS_OF_ONE.keys() & set(words):
+                message += f"; {option} is an option of {OPTIONS_OF_ONE[option]}"
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
@@ -67,6 +79,17 @@ def device_name(text: str) -> str:
     return text
 
 
+def add_data_options(parser: Parser) -> None:
+    """Add the option that says where the images are."""
+    parser.add_argument(
+        "--data-dir",
+        type=path,
+        default=Path(os.environ.get("CIFAR10_DIR") or "data").expanduser(),
+        help="holds cifar10_gray.npz, or CIFAR-10 is downloaded there "
+        "(default: $CIFAR10_DIR, else data)",
+    )
+
+
 def training_parser(
     docstring: str | None,
     *,
@@ -96,11 +119,7 @@ def training_parser(
         "--dataset", choices=("cifar10", "synthetic"), default="cifar10",
         help="synthetic: ten drawn shapes, no file and no network needed (default: %(default)s)",
     )  # fmt: skip
-    add(
-        "--data-dir", type=path, default=Path(os.environ.get("CIFAR10_DIR") or "data").expanduser(),
-        help="holds cifar10_gray.npz, or CIFAR-10 is downloaded there "
-        "(default: $CIFAR10_DIR, else data)",
-    )  # fmt: skip
+    add_data_options(parser)
     add(
         "--out", type=path,
         help="where records, dictionaries and figures go (default: results, with --quick "
@@ -128,7 +147,6 @@ def parse_training_options(
     Ends the process with status 2 and one line if a value is bad.
     """
     options = parser.parse_args(arguments)
-    options.runs_given = options.runs is not None
     for name, defaults in options.full_and_quick.items():
         setattr(options, name, getattr(options, name) or defaults[options.quick])
     options.out = options.out or default_out(options.dataset, options.quick)
@@ -203,9 +221,10 @@ def label(name: str, options: argparse.Namespace) -> str:
     return f"{name} ({', '.join(kinds)})" if kinds else name
 
 
-def print_figures(out: Path, pattern: str) -> None:
-    """Print the paths of the figures in `out` whose names match `pattern`."""
-    print("figures:", *sorted(map(str, out.glob(pattern))), sep="\n  ")
+def print_figures(out: Path, *patterns: str) -> None:
+    """Print the paths of the figures in `out` whose names match one of `patterns`."""
+    paths = sorted(str(path) for pattern in patterns for path in out.glob(pattern))
+    print("figures:", *paths, sep="\n  ")
 
 
 # ---- The device
@@ -316,7 +335,10 @@ def run(main: Callable[[], None]) -> None:
     The exit status is 1 after errors, 130 after Ctrl-C, 143 after SIGTERM. Figures look the same
     whatever the user's matplotlibrc says.
     """
-    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, nor where it is closed
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the script started
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be any bytes
     try:
         with _stoppable(), matplotlib.rc_context():

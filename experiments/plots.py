@@ -1,50 +1,173 @@
-"""Figures that the course's helpers do not draw: the spread over the runs, the schedules of part 5.
+"""Figures that the course's helpers do not draw: how runs vary, and the schedules of part 5.
 
-They take nothing from utils.py, so that the course's own file can take its place.
+They take nothing from utils.py, so that the course's own file can take its place. An epoch's value
+is the mean over its points, drawn at its middle, so that bands show how runs differ and not how
+noisy a curve is. With ten runs (part 3) they are one standard deviation to either side of the mean.
+With five (parts 4 and 5) they extend from the lowest to the highest run, around the median.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
 from experiments.aggregate import epoch_means
 from experiments.records import Record
 from experiments.storage import write_atomically
 
-COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]  # Okabe and Ito, as in utils.py
-LINE_STYLES = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"]  # Okabe and Ito, as in utils.py
+LINE_STYLES: list[Any] = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
 MARKERS = ["o", "s", "^", "D", "v"]
-STYLE = {"font.size": 11, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
-         "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 200,
-         "figure.constrained_layout.use": True}  # fmt: skip
+LN_10 = np.log(10)  # the cross-entropy of ten equal probabilities
+STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.5,
+         "savefig.dpi": 200, "figure.constrained_layout.use": True}  # fmt: skip
+Looks = Mapping[str, Any]
 
 
-def plot_spread(finished: dict[str, Sequence[Record]], title: str, path: Path) -> None:
-    """Draw the mean and standard deviation over the runs of each architecture of part 3.
+def plot_convolution(
+    images: np.ndarray, kernels: np.ndarray, out: np.ndarray, path: Path, most: int = 8
+) -> None:
+    """Draw the first images (left), kernels (top) and maps of part 2, each kind on one scale.
 
-    finished: records by architecture. The deviation is that of the means over each epoch, so
-    that the bands show how runs differ and not how noisy a curve is.
+    images: (N, C, H, W), kernels: (O, C, h, w), out: (N, O, H', W'). The first channel is shown.
+    Zero is medium gray in kernels and maps.
+    """
+    num_images, num_kernels = min(len(images), most), min(len(kernels), most)
+    shape = (num_images + 1, num_kernels + 1)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(*shape, figsize=(shape[1], shape[0]), squeeze=False)
+        for panel in axes.ravel():
+            panel.axis("off")
+        for row in range(num_images):
+            axes[row + 1, 0].imshow(images[row, 0], cmap="gray")
+        for column in range(num_kernels):
+            _show_signed(axes[0, column + 1], kernels[column, 0], kernels[:, 0])
+            axes[0, column + 1].set_title(f"kernel {column + 1}", fontsize=9)
+            for row in range(num_images):
+                _show_signed(axes[row + 1, column + 1], out[row, column], out)
+        save_figure(figure, path)
+
+
+def _show_signed(axes: Axes, image: np.ndarray, scale: np.ndarray) -> None:
+    """Show an image on the gray scale of all of `scale`, with zero in the middle."""
+    limit = np.abs(scale[np.isfinite(scale)]).max(initial=0) or 1
+    axes.imshow(image, cmap="gray", vmin=-limit, vmax=limit)
+
+
+def plot_spread(finished: Mapping[str, Sequence[Record]], title: str, path: Path) -> None:
+    """Draw how the runs of each architecture of part 3 vary, their gaps, and every run as a point.
+
+    finished: records by architecture.
     """
     with plt.rc_context(STYLE):
-        figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 4.6))
+        figure, axes = plt.subplots(2, 2, figsize=(10, 7.4))
+        (loss_axes, acc_axes), (gap_axes, run_axes) = axes
         for k, (name, records) in enumerate(finished.items()):
-            look: dict[str, Any] = {
-                "color": COLORS[k], "linestyle": LINE_STYLES[k], "marker": MARKERS[k],
-            }  # fmt: skip
-            _plot_band(
-                loss_axes, records, "loss_curve", label=f"{name} ({count_runs(records)})", **look
-            )
-            _plot_band(acc_axes, records, "val_acc_curve", **look)
+            style = look(k)
+            label = f"{name} ({count_runs(records)})"
+            train_acc = _by_epoch(records, "train_acc_curve")
+            val_acc = _by_epoch(records, "val_acc_curve")
+            _plot_band(loss_axes, _by_epoch(records, "loss_curve"), label=label, **style)
+            _plot_band(acc_axes, val_acc, **style)
+            gap_axes.plot(train_acc.mean(0), (train_acc - val_acc).mean(0), markersize=4, **style)
+            tests = [record.test_acc for record in records]
+            run_axes.plot(train_acc[:, -1], tests, **style | {"linestyle": "none", "alpha": 0.7})
         loss_axes.set(title=f"{title}: training loss", ylabel="cross-entropy", xlabel="epoch")
-        acc_axes.set(title=f"{title}: validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
-        figure.legend(loc="outside upper center", ncols=5, handlelength=3, columnspacing=1,
-                      title="mean ± standard deviation over the runs")  # fmt: skip
-        _save(figure, path)
+        acc_axes.set(title="validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
+        gap_axes.set(title="training minus validation accuracy, a point for each epoch",
+                     xlabel="training accuracy (%)", ylabel="gap (points)")  # fmt: skip
+        run_axes.set(title="every run", ylabel="test accuracy (%)",
+                     xlabel="training accuracy, last epoch (%)")  # fmt: skip
+        _equal_scales(run_axes)
+        figure.legend(loc="outside upper center", ncols=5, handlelength=3, columnspacing=1)
+        save_figure(figure, path)
+
+
+def plot_activation_spread(
+    finished: Mapping[tuple[str, str], Sequence[Record]], title: str, path: Path
+) -> None:
+    """Draw how the runs of part 4 vary: ReLU on the left, the sigmoid on the right.
+
+    finished: records by architecture and activation ("relu" or "sigmoid").
+    """
+    names = list(dict.fromkeys(name for name, _ in finished))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 2, figsize=(10, 6.6), sharex=True, sharey="row")
+        for (name, activation), records in finished.items():
+            column = axes[:, int(activation == "sigmoid")]
+            style = look(names.index(name))
+            label = f"{name} ({count_runs(records)})" if activation == "relu" else None
+            _plot_range(column[0], _by_epoch(records, "loss_curve"), label=label, **style)
+            _plot_range(column[1], _by_epoch(records, "grad_curve"), **style)
+        for panel, activation in zip(axes[0], ("ReLU", "sigmoid"), strict=True):
+            panel.set_title(f"{title}, {activation}: training loss")
+            _mark_ln_10(panel)
+        for panel in axes[1]:
+            panel.set(title="gradient magnitude of the first layer", xlabel="epoch", yscale="log")
+        axes[0, 0].set_ylabel("cross-entropy")
+        axes[1, 0].set_ylabel("|dL/dW|")
+        figure.legend(loc="outside upper center", ncols=5, handlelength=3, columnspacing=1)
+        save_figure(figure, path)
+
+
+def plot_learning_rates(
+    name: str, finished: Mapping[str, Sequence[Record]], rates: Mapping[str, float], path: Path
+) -> None:
+    """Draw how the runs of part 5's constant learning rates vary.
+
+    finished: records by the keys of `rates`, among others.
+    """
+    with plt.rc_context(STYLE):
+        figure, (loss_axes, acc_axes) = plt.subplots(1, 2, figsize=(10, 4.2))
+        for k, (key, rate) in enumerate(rates.items()):
+            records = finished[key]
+            label = f"learning rate {rate} ({count_runs(records)})"
+            _plot_range(loss_axes, _by_epoch(records, "loss_curve"), label=label, **look(k))
+            _plot_range(acc_axes, _by_epoch(records, "val_acc_curve"), **look(k))
+        loss_axes.set(title=f"{name}: training loss", ylabel="cross-entropy", xlabel="epoch")
+        acc_axes.set(title="validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
+        _mark_ln_10(loss_axes)
+        figure.legend(loc="outside upper center", ncols=3, handlelength=3)
+        save_figure(figure, path)
+
+
+def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Path) -> None:
+    """Draw the validation accuracy of the two schedules of part 5 and of Adam.
+
+    The schedules are the same as the constant rate up to the first drop, and the same as each other
+    up to the second. What is common is drawn once.
+
+    finished: records by "1" (constant learning rate 0.1), "one drop", "two drops" and "Adam".
+    """
+    config = finished["two drops"][0].config
+    (first, second), (fast, medium, slow) = config["drop_epochs"], config["learning_rates"]
+    count = count_runs(finished["two drops"])
+    branches = [
+        ("1", 0, f"SGD {fast}"),
+        ("one drop", first, f"SGD {fast} → {medium}"),
+        ("two drops", second, f"SGD {fast} → {medium} → {slow}"),
+        ("Adam", 0, "Adam 0.001"),
+    ]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, 5))
+        for k, (key, start, label) in enumerate(branches):
+            curves = _by_epoch(finished[key], "val_acc_curve")
+            _plot_range(axes, curves, from_epoch=max(start - 1, 0), label=label, **look(k))
+        for epoch, rate in ((first, medium), (second, slow)):
+            axes.axvline(epoch, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
+            axes.annotate(f"{rate}", (epoch, 1), xycoords=axes.get_xaxis_transform(), fontsize=9,
+                          xytext=(3, 2), textcoords="offset points")  # fmt: skip
+        axes.set_title(f"{name}: scheduled learning rate, {count} of each", pad=18)
+        axes.set(xlabel="epoch", ylabel="validation accuracy (%)", xlim=(0, config["epochs"]))
+        axes.legend(loc="lower right", handlelength=4)
+        save_figure(figure, path)
 
 
 def count_runs(records: Sequence[Record]) -> str:
@@ -52,82 +175,67 @@ def count_runs(records: Sequence[Record]) -> str:
     return f"{len(records)} runs" if len(records) > 1 else "one run"
 
 
-def plot_schedules(name: str, finished: dict[str, Sequence[Record]], path: Path) -> None:
-    """Draw the validation accuracy of the two schedules of part 5, their drops marked.
-
-    finished: records by "1" (constant learning rate 0.1), "one drop", "two drops" and "Adam".
-    """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(8, 5))
-        _plot_band(axes, finished["1"], "val_acc_curve", levels=True, label="SGD 0.1",
-                   color="gray", linestyle=LINE_STYLES[2])  # fmt: skip
-        adam = finished["Adam"]
-        _plot_band(axes, adam, "val_acc_curve", levels=True, color=COLORS[2],
-                   label=f"Adam 0.001 ({count_runs(adam)})", linestyle=LINE_STYLES[3])  # fmt: skip
-        for k, drops in enumerate(("one drop", "two drops")):
-            rates = " → ".join(map(str, finished[drops][0].config["learning_rates"]))
-            _plot_band(axes, finished[drops], "val_acc_curve", levels=True, raw=True,
-                       label=f"SGD {rates}", color=COLORS[k], linestyle=LINE_STYLES[k])  # fmt: skip
-        config = finished["two drops"][0].config
-        changes = zip(config["drop_epochs"], config["learning_rates"][1:], strict=True)
-        for k, (epoch, rate) in enumerate(changes):
-            axes.axvline(epoch, color="black", linewidth=0.8)
-            late = epoch > 0.8 * config["epochs"]
-            axes.annotate(
-                f"{rate} after epoch {epoch}",
-                (epoch, 0),
-                xytext=(-4 if late else 4, 4 + 14 * k),  # one above the other
-                ha="right" if late else "left",
-                xycoords=axes.get_xaxis_transform(),
-                textcoords="offset points",
-                fontsize=9,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-            )
-        axes.set(title=f"{name}: scheduled learning rate", xlabel="epoch",
-                 ylabel="validation accuracy (%)")  # fmt: skip
-        axes.set_xlim(0, config["epochs"])
-        # The steep beginning would take most of the height; where a curve ends has to be seen
-        ends = [finished[drops][0]["val_acc_curve"][-1] for drops in ("one drop", "two drops")]
-        bottom = min(axes.dataLim.y1 - 20, float(np.nanmin(ends)) - 5)
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], bottom))
-        figure.legend(loc="outside upper center", ncols=2, handlelength=4)
-        _save(figure, path)
+def look(k: int) -> dict[str, Any]:
+    """Return the colour, line style and marker of the kth thing in every panel."""
+    return {"color": COLORS[k], "linestyle": LINE_STYLES[k], "marker": MARKERS[k]}
 
 
-def _plot_band(
-    axes: Axes,
-    records: Sequence[Record],
-    curve: str,
-    levels: bool = False,
-    raw: bool = False,
-    **look: Any,
-) -> None:
-    """Draw the mean of every epoch of a curve over `records` and a band of a standard deviation.
-
-    An epoch's mean stands at its middle, with `levels` it is level from its start to its end. With
-    `raw` the curve itself is drawn, pale, behind it.
-    """
+def _by_epoch(records: Sequence[Record], curve: str) -> np.ndarray:
+    """Return the epochs' means of a curve: (runs, epochs). What is not finite is missing."""
     curves = np.stack([record[curve] for record in records]).astype(np.float64)
     curves[~np.isfinite(curves)] = np.nan
-    epochs, points = records[0].config["epochs"], curves.shape[1]
-    if raw:
-        epoch = epochs * np.arange(1, points + 1) / points
-        dots = {"color": look["color"], "alpha": 0.3, "markersize": 2, "markeredgewidth": 0}
-        axes.plot(epoch, curves.mean(axis=0), ".", **dots)
-    means, epoch = epoch_means(curves, epochs), np.arange(epochs) + 0.5
-    if levels:
-        means, epoch = means[:, [*range(epochs), -1]], np.arange(epochs + 1)
-    mean, drawstyle = means.mean(axis=0), "steps-post" if levels else "default"
-    axes.plot(epoch, mean, linewidth=2, markersize=4, drawstyle=drawstyle, **look)
-    if len(records) > 1:
-        deviation = means.std(axis=0, ddof=1)
-        band = (mean - deviation, mean + deviation)
-        step: Any = "post" if levels else None
-        axes.fill_between(epoch, *band, color=look["color"], alpha=0.2, linewidth=0, step=step)
+    return epoch_means(curves, records[0].config["epochs"])
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    picture = io.BytesIO()
+def _plot_band(axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, **style: Any) -> None:
+    """Draw the mean over the runs of (runs, epochs) with a band of one standard deviation."""
+    values = by_epoch[:, from_epoch:]
+    mean = values.mean(axis=0)
+    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else 0 * mean
+    _draw(axes, from_epoch, mean, mean - deviation, mean + deviation, **style)
+
+
+def _plot_range(axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, **style: Any) -> None:
+    """Draw the median over the runs of (runs, epochs) with a band from the lowest to the highest.
+
+    A few runs, some of which leave a plateau later than others, are no bell curve.
+    """
+    values = by_epoch[:, from_epoch:]
+    lines = (function(values, axis=0) for function in (np.median, np.min, np.max))
+    _draw(axes, from_epoch, *lines, **style)
+
+
+def _draw(axes: Axes, from_epoch: int, centre, low, high, **style: Any) -> None:
+    """Draw a line and a band around it, a value for each epoch, at the middle of the epochs."""
+    epoch = from_epoch + np.arange(len(centre)) + 0.5
+    axes.plot(epoch, centre, linewidth=1.8, markersize=4, **style)
+    axes.fill_between(epoch, low, high, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def _mark_ln_10(axes: Axes) -> None:
+    """Draw the loss of a network that knows nothing, where losses stand at it."""
+    if axes.dataLim.y0 < LN_10 < 1.5 * axes.dataLim.y1:
+        axes.axhline(LN_10, color="black", linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
+        axes.annotate("ln 10", (1, LN_10), xycoords=axes.get_yaxis_transform(), fontsize=8,
+                      xytext=(0, 2), textcoords="offset points", ha="right")  # fmt: skip
+
+
+def _equal_scales(axes: Axes) -> None:
+    """Give both axes the same scale and range, and draw where both are equal."""
+    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
+    high = max(axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="N")
+    axes.axline((low, low), slope=1, color="gray", linewidth=0.8, zorder=0)
+
+
+def save_figure(figure: Figure, path: Path, palette: bool = True) -> None:
+    """Write the figure as a PNG. With a palette of 256 colours it has a third of the size."""
+    picture, small = io.BytesIO(), io.BytesIO()
     figure.savefig(picture, format="png")
     plt.close(figure)
+    if palette:
+        with Image.open(picture) as image:
+            reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            reduced.save(small, format="png", optimize=True, dpi=image.info["dpi"])
+        picture = small
     write_atomically(path, picture.getvalue())

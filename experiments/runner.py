@@ -193,12 +193,13 @@ class Progress:
         self.costs = costs
         self.num_steps = {config: config.num_steps(num_train) for config in configs}
         self.finished: list[RunConfig] = []
-        terminal = sys.stderr is not None and sys.stderr.isatty()
+        terminal = sys.stderr.isatty()
         self.bar = tqdm(
+            desc=f"0/{len(configs)} trainings, {sum(self.num_steps.values()):,} steps",
             total=sum(costs[config] for config in configs),
             bar_format="{desc} |{bar:20}| {percentage:.0f} %, {elapsed} gone, {remaining} left",
-            mininterval=0.5 if terminal else 30, smoothing=0, leave=False,
-            file=sys.stderr if terminal else _Lines(), disable=hidden or sys.stderr is None,
+            mininterval=0.5 if terminal else 30, maxinterval=30, smoothing=0, leave=False,
+            file=sys.stderr if terminal else _Lines(), disable=hidden,
         )  # fmt: skip
 
     def show(self, running: Mapping[RunConfig, int]) -> None:

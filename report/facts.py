@@ -7,12 +7,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from experiments.aggregate import epoch_means, final, plateau_epoch
 from experiments.records import Record, read_variants
 from experiments.storage import read_npy
 
-from models import ARCHITECTURES
+from models import ARCHITECTURES, build, first_layer
+from report.measure import SPECIALIZED, estimated_ratio
 from report.parameters import PARAMETERS
 from report.summary import accuracy_text, number_text
 
@@ -25,7 +28,6 @@ FORMATS = {
     "loss_first": ".3f", "loss_last": ".3f", "grad_first": ".1e", "grad_last": ".1e",
 }  # fmt: skip
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
-ACTIVATIONS = {"mlp_1": 1, "mlp_2": 1, "cnn_3": 2, "cnn_4": 4, "cnn_5": 6}  # layers of them
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 AT_CHANCE, LEFT = 0.01, 0.1  # how near to it a loss has not left it, and how far below it has
 LATE, RISING = 3, 0.5  # epochs, points: a rise at the end, as in part5_learning_rate.py
@@ -104,11 +106,78 @@ def reported_architecture(summary: dict) -> str | None:
 
 
 def part2_facts(results: Path) -> dict:
-    """The files of the input, and the means of the maps: rows are images, columns kernels."""
+    """What part 2 wrote down, and the means of the maps: rows are images, columns kernels."""
     out = read_npy(results / "part2_out.npy", f"run part2_conv.py --out {results} again").real
     files = json.loads((results / "part2.json").read_text(encoding="utf-8"))
-    means = out.mean((2, 3)).tolist()
-    return {"images": out.shape[0], "kernels": out.shape[1], "means": means, "files": files}
+    return {
+        "images": out.shape[0],
+        "kernels": out.shape[1],
+        "means": out.mean((2, 3)).tolist(),
+        "files": files,
+        "difference": number_text(files["largest_difference"], ".1e"),
+    }
+
+
+def made_facts(records: Sequence[Record]) -> dict:
+    """Where and with what the records were made, as far as they say so."""
+    environments = [record.environment for record in records]
+
+    def all_of(key: str, default: str) -> str:
+        return ", ".join(sorted({str(e.get(key, default)) for e in environments}))
+
+    device = all_of("device", "an unknown device")
+    return {
+        "torch": all_of("torch", "unknown"),
+        "device": "a CPU" if device == "cpu" else device,
+        "instructions": all_of("cpu_capability", "AVX512"),
+        "processes": all_of("processes", "2"),
+        "threads": all_of("threads", "1"),
+    }
+
+
+def measured_facts(results: Path) -> dict:
+    """The measurements of report.measure, their numbers as texts."""
+    measured = json.loads((results / "measurements.json").read_text(encoding="utf-8"))
+    units = {
+        name: {
+            "share": f"{100 * u['share_specialized']:.0f} %".replace(" ", "\N{NO-BREAK SPACE}"),
+            "median": f"{u['median_best']:.2f}",
+        }
+        for name, u in measured["units"].items()
+    }
+    units["highest"] = f"{max(u['highest'] for u in measured['units'].values()):.2f}"
+    units["level"] = f"{SPECIALIZED:.1f}"
+    kernels = {
+        name: {
+            way: {
+                "measured": number_text(k["measured"], "+.2f"),
+                "null": number_text(k["null_mean"], ".2f") + f" ± {k['null_deviation']:.2f}",
+            }
+            for way, k in ways.items()
+        }
+        for name, ways in measured["kernels"].items()
+    }
+    start = {
+        name: {
+            "ratio": f"{ratio['mean']:.1e}",
+            "deviation": f"{ratio['deviation']:.2f}",
+            "estimate": f"{estimated_ratio(name):.1e}",
+        }
+        for name, ratio in measured["start"]["ratio"].items()
+    }
+    off = [
+        max(r["mean"] / estimated_ratio(n), estimated_ratio(n) / r["mean"])
+        for n, r in measured["start"]["ratio"].items()
+    ]
+    start["off"] = f"{max(off):.1f}"
+    start["seeds"] = measured["start"]["seeds"]
+    return {"units": units, "kernels": kernels, "start": start, "numbers": measured}
+
+
+def gap_at(train_acc: float, records: Sequence[Record]) -> float:
+    """The gap, interpolated between epochs, where the mean training accuracy was `train_acc`."""
+    train = mean_by_epoch(records, "train_acc_curve")
+    return float(np.interp(train_acc, train, train - mean_by_epoch(records)))
 
 
 def part3_facts(rows: dict, variants: Variants) -> dict:
@@ -133,57 +202,95 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
         "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",
         "late_rise": {name: f"{late_rise(mean_by_epoch(variants[name])):.1f}" for name in CNNS},
-        "above_diagonal": [
-            n for n in rows if rows[n]["test_acc_best"] > rows[n]["train_acc_final"]
-        ],
+        "cnn_4_gap_at_cnn_5": number_text(
+            gap_at(rows["cnn_5"]["train_acc_final"], variants["cnn_4"]), ".1f"
+        ),
         "neighbours": neighbours,
         "neighbours_text": {name: number_text(value, ".2f") for name, value in neighbours.items()},
     }  # fmt: skip
 
 
-def estimated_ratio(name: str) -> float:
-    """Gradient with sigmoid over gradient with ReLU: a factor 1/4 for one of sqrt(1/2) a layer."""
-    return (1 / 4 / math.sqrt(1 / 2)) ** ACTIVATIONS[name]
-
-
-def part4_facts(rows: dict, unscaled: dict, records: Variants) -> dict:
-    """Ratios of gradients, and which trainings do what."""
+def part4_facts(
+    rows: dict, unscaled: dict, variants: Variants, unscaled_variants: Variants
+) -> dict:
+    """How gradients fall with depth, which trainings leave ln 10 and when, and unscaled inputs."""
     rows = {n: rows[n] for n in ARCHITECTURES}  # the order of lists in the text
-    unscaled = {
-        n: {a: with_nan(row) for a, row in unscaled[n].items()} for n in ARCHITECTURES if unscaled
+    leaves = {
+        a: {n: [epoch_below(CHANCE - LEFT, [r]) for r in variants[f"{n}_{a}"]] for n in rows}
+        for a in ("relu", "sigmoid")
     }
-    ratios = {n: rows[n]["sigmoid"]["grad_first"] / rows[n]["relu"]["grad_first"] for n in rows}
-    relu = {n: row["relu"] for n, row in rows.items()}
-    both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
-    change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
-    dead = [n for n in unscaled if unscaled[n]["relu"]["grad_last"] == 0]
-    off = [max(r / estimated_ratio(n), estimated_ratio(n) / r) for n, r in ratios.items()]
 
     def fall(activation: str, point: str) -> str:
         few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
-        factor = float(f"{few / many:.2g}")  # no more digits than one training is worth
+        factor = float(f"{few / many:.2g}")  # no more digits than a few trainings are worth
         return f"{factor:,.{0 if factor > 10 else 1}f}"
 
     return {
-        "ratio": {name: f"{ratio:.1e}" for name, ratio in ratios.items()},
-        "estimate": {name: f"{estimated_ratio(name):.1e}" for name in rows},
-        "off": f"{max(off):.1f}",
-        "ratio_range": f"{max(ratios.values()) / min(ratios.values()):,.0f}",
         "fall": {a: fall(a, "grad_first") for a in ("relu", "sigmoid")},
         "fall_last": {a: fall(a, "grad_last") for a in ("relu", "sigmoid")},
-        "leaves": {a: {n: epoch_below(CHANCE - LEFT, records[f"{n}_{a}"]) for n in rows}
-                   for a in ("relu", "sigmoid")},
+        "leaves": leaves,
+        "leaves_text": {
+            a: {n: epochs_text(e) for n, e in row.items()} for a, row in leaves.items()
+        },
+        "unmoved": unmoved_weights(variants["cnn_5_sigmoid"][0]),
+        "runs": runs_text(variants),
+    } | (unscaled_facts(rows, unscaled, unscaled_variants) if unscaled else {})
+
+
+def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
+    """What inputs from 0 to 255 change, by architecture and activation."""
+    unscaled = {n: {a: with_nan(r) for a, r in unscaled[n].items()} for n in ARCHITECTURES}
+    relu = {n: row["relu"] for n, row in rows.items()}
+    both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
+    change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
+    growth = [
+        unscaled[n][a]["grad_first"] / rows[n][a]["grad_first"]
+        for n, a in both if unscaled[n][a]["grad_first"] > 0
+    ]  # fmt: skip
+    zeros = variants["mlp_1_sigmoid"][0]["grad_curve"]
+    return {
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
-        "dead": dead,
-        "dead_at_once": all(unscaled[n]["relu"]["grad_first"] == 0 for n in dead),
+        "dead": [n for n in unscaled if unscaled[n]["relu"]["grad_first"] == 0
+                 and unscaled[n]["relu"]["grad_last"] == 0],
         "stuck": [(n, a) for n, a in both
                   if all(abs(r[n][a]["loss_last"] - CHANCE) < AT_CHANCE for r in (rows, unscaled))],
-        "stuck_high": [n for n in dead if unscaled[n]["relu"]["loss_last"] > 100],
-        "diverged": [n for n in unscaled if math.isnan(unscaled[n]["relu"]["grad_last"])],
         "better": [pair for pair in both if change[pair] < -0.05],
-        "worse": [pair for pair in both if not change[pair] < 0.05],
+        "growth": [f"{min(growth):.0f}", f"{max(growth):.0f}"],
+        "zeros": [int(np.count_nonzero(zeros == 0)), f"{len(zeros):,}"],
     }  # fmt: skip
+
+
+def runs_text(variants: Variants) -> str:
+    """How many runs there are of each training, in words."""
+    counts = sorted({len(records) for records in variants.values()})
+    if counts == [1]:
+        return "once"
+    return f"{counts[0]} times" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} times"
+
+
+def epochs_text(epochs: Sequence[int | None]) -> str:
+    """The epochs of several runs as a range, and how many runs have none."""
+    reached = sorted(epoch for epoch in epochs if epoch)
+    if not reached:
+        return "never"
+    text = str(reached[0]) + (f" to {reached[-1]}" if reached[-1] > reached[0] else "")
+    missing = len(epochs) - len(reached)
+    return text + (f" ({missing} of {len(epochs)} runs never)" if missing else "")
+
+
+def unmoved_weights(record: Record) -> dict:
+    """How many first-layer weights a training has left as they were, to the last bit."""
+    torch.manual_seed(record.config["seed"])
+    model = build(record.config["architecture"], getattr(nn, record.config["activation"]))
+    before, after = first_layer(model).weight.detach().numpy(), record["weights"]
+    same = before == after
+    return {
+        "same": int(same.sum()),
+        "all": int(same.size),
+        "smallest_same": f"{np.abs(before[same]).min(initial=9):.3f}",
+        "largest_moved": f"{np.abs(before[~same]).max(initial=0):.2f}",
+    }
 
 
 def with_nan(row: dict) -> dict:
@@ -278,7 +385,8 @@ def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
 def collect(summary: dict, results: Path) -> dict:
     """All of the above, as report.typ reads it."""
     architecture = reported_architecture(summary)
-    variants = {part: read_variants(results, part) for part in ("part3", "part4", "part5")}
+    parts = ("part3", "part4", "part4_unscaled", "part5")
+    variants = {part: read_variants(results, part) for part in parts}
     part5 = part5_facts(
         architecture, summary["part5"][architecture], variants["part3"], variants["part5"]
     )
@@ -291,7 +399,10 @@ def collect(summary: dict, results: Path) -> dict:
         "formula": {name: {"terms": [f"{n:,}" for n in counts], "total": f"{sum(counts):,}"}
                     for name, counts in PARAMETERS.items()},
         "from2": part2_facts(results),
+        "made": made_facts([r for records in variants["part3"].values() for r in records]),
+        "measured": measured_facts(results),
         "from3": part3_facts(summary["part3"], variants["part3"]),
-        "from4": part4_facts(summary["part4"], summary["part4_unscaled"], variants["part4"]),
+        "from4": part4_facts(summary["part4"], summary["part4_unscaled"], variants["part4"],
+                             variants["part4_unscaled"]),
         "from5": part5,
     }  # fmt: skip

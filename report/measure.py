@@ -1,0 +1,254 @@
+"""Measure what the discussions of the report rest on, beside the recorded trainings.
+
+    python -m report.measure                  # results/measurements.json and two figures
+
+- 4.2.2: the first layer's gradient at initialization, for 100 seeds of every network with ReLU and
+  with the sigmoid, on one batch.
+- 3.2.7: how well the response of each first-layer unit alone tells each class from the rest.
+- 3.2.6: the correlation of adjacent weights of the CNNs' kernels, against shuffled kernels.
+
+It takes a minute and needs the images and the records of part 3.
+"""
+
+import json
+import math
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, cross_entropy
+
+from experiments import cli
+from experiments.plots import STYLE, look, save_figure
+from experiments.records import Record, read_variants
+from experiments.storage import UserError, write_atomically
+
+from data import CLASSES, Data, Examples, load
+from models import ARCHITECTURES, build, first_layer
+from part4_activations import ACTIVATIONS, BATCH_SIZE, PIXEL_RANGE
+
+SEEDS = 100
+PERMUTATIONS = 200
+SPECIALIZED = 0.7  # the area under the ROC curve from which we call a unit specialized
+LAYERS = {"mlp_1": 1, "mlp_2": 1, "cnn_3": 2, "cnn_4": 4, "cnn_5": 6}  # of activations
+
+
+def estimated_ratio(name: str) -> float:
+    """Return the estimated ratio of gradients, sigmoid to ReLU: 1/4 for sqrt(1/2) in each layer."""
+    return (1 / 4 / math.sqrt(1 / 2)) ** LAYERS[name]
+
+
+# ---- 4.2.2: gradients at initialization
+
+
+def start_gradient(name: str, activation: str, seed: int, batch: Examples) -> float:
+    """Return the norm of the first layer's gradient before any training."""
+    torch.manual_seed(seed)
+    model = build(name, getattr(nn, ACTIVATIONS[activation]))
+    cross_entropy(model(batch.images), batch.labels).backward()
+    gradient = first_layer(model).weight.grad
+    assert gradient is not None
+    return gradient.norm().item()
+
+
+def start_gradients(batch: Examples) -> dict[str, dict[str, list[float]]]:
+    """Return these norms by architecture and activation, for all seeds."""
+    return {
+        name: {
+            a: [start_gradient(name, a, seed, batch) for seed in range(SEEDS)] for a in ACTIVATIONS
+        }
+        for name in ARCHITECTURES
+    }
+
+
+def ratios(gradients: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the geometric mean of the ratios sigmoid to ReLU, and their geometric deviation."""
+    logs = np.log(np.array(gradients["sigmoid"]) / np.array(gradients["relu"]))
+    return {"mean": float(np.exp(logs.mean())), "deviation": float(np.exp(logs.std(ddof=1)))}
+
+
+def plot_start(gradients: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Draw the gradient with the sigmoid against that with ReLU, and the estimates."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.2, 5))
+        for k, (name, rows) in enumerate(gradients.items()):
+            style = look(k) | {"linestyle": "none", "alpha": 0.55, "markeredgewidth": 0}
+            axes.plot(rows["relu"], rows["sigmoid"], markersize=5, **style)
+            ends = np.array([min(rows["relu"]) / 1.6, max(rows["relu"]) * 1.6])
+            axes.plot(ends, estimated_ratio(name) * ends, linewidth=1.5, color=look(k)["color"],
+                      linestyle=look(k)["linestyle"])  # fmt: skip
+            axes.plot(
+                [],
+                [],
+                label=f"{name}, {LAYERS[name]} activation{'s' * (LAYERS[name] > 1)}",
+                **look(k),
+            )
+        axes.set(xscale="log", yscale="log", xlabel="|dL/dW| with ReLU",
+                 ylabel="|dL/dW| with the sigmoid",
+                 title=f"first layer before training, {SEEDS} seeds; lines: estimate")  # fmt: skip
+        axes.legend(loc="lower right", fontsize=9)
+        save_figure(figure, path)
+
+
+# ---- 3.2.7: units and classes
+
+
+def responses(weights: Tensor, images: Tensor) -> Tensor:
+    """Return the response of each unit to each image: (N, units).
+
+    A unit of an MLP sees the whole image. Of a kernel's responses the largest one counts, wherever
+    it is. Biases and the activation do not change the order of responses, so they are left out.
+    """
+    if weights.ndim == 2:
+        return images.flatten(1) @ weights.T
+    return torch.cat([conv2d(part, weights).amax((2, 3)) for part in images.split(250)])
+
+
+def roc_areas(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each unit for each class: (units, classes).
+
+    scores: (N, units); labels: (N,). The area is the probability that a random image of the class
+    has a higher response than a random other image (Hanley and McNeil, 1982).
+    """
+    ranks = scores.argsort(axis=0).argsort(axis=0) + 1.0
+    areas = []
+    for label in range(len(CLASSES)):
+        members = labels == label
+        inside = np.count_nonzero(members)
+        wins = ranks[members].sum(axis=0) - inside * (inside + 1) / 2
+        areas.append(wins / (inside * (len(labels) - inside)))
+    return np.stack(areas, axis=1)
+
+
+def unit_areas(records: Sequence[Record], test: Examples) -> list[np.ndarray]:
+    """Return the areas (units, classes) of the first layer of each record."""
+    labels = test.labels.numpy()
+    return [
+        roc_areas(responses(torch.from_numpy(record["weights"]), test.images).numpy(), labels)
+        for record in records
+    ]
+
+
+def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
+    """Draw the areas of the best runs: a row for each unit, a column for each class."""
+    rows = [len(table) for table in areas.values()]
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        figure, axes = plt.subplots(1, len(areas), figsize=(10, 5.6), sharex=True)
+        for panel, (name, table) in zip(axes, areas.items(), strict=True):
+            ordered = table[np.lexsort((-table.max(axis=1), table.argmax(axis=1)))]
+            shown = np.full((max(rows), table.shape[1]), np.nan)
+            shown[: len(table)] = ordered
+            image = panel.imshow(shown, cmap="cividis", vmin=0.2, vmax=0.8, aspect="auto")
+            panel.set_xticks(range(len(CLASSES)), CLASSES, rotation=90, fontsize=8)
+            panel.set_yticks([])
+            panel.set_title(name)
+            panel.spines[:].set_visible(False)
+            for unit, label in zip(*np.nonzero(ordered >= SPECIALIZED), strict=True):
+                panel.plot(label, unit, ".", color="black", markersize=4)
+        axes[0].set_ylabel("units of the first layer, by their best class")
+        figure.colorbar(image, ax=axes, label="area under the ROC curve", shrink=0.7)
+        save_figure(figure, path, palette=False)
+
+
+# ---- 3.2.6: adjacent weights
+
+
+def adjacent_correlations(kernels: np.ndarray) -> dict[str, float]:
+    """Return the correlation of adjacent weights of kernels (n, h, w), counted in two ways.
+
+    "pooled": over the pairs of all kernels together. "mean": the mean of each kernel's own.
+    """
+    pairs = [
+        np.stack([
+            np.concatenate([k[:, :-1].ravel(), k[:-1].ravel()]),
+            np.concatenate([k[:, 1:].ravel(), k[1:].ravel()]),
+        ])
+        for k in kernels
+    ]  # fmt: skip
+    pooled = np.corrcoef(np.concatenate(pairs, axis=1))[0, 1]
+    mean = np.mean([np.corrcoef(pair)[0, 1] for pair in pairs])
+    return {"pooled": float(pooled), "mean": float(mean)}
+
+
+def kernel_structure(records: Sequence[Record], permutations: int = PERMUTATIONS) -> dict:
+    """Return the correlations of all runs' kernels and of kernels with shuffled weights."""
+    generator = np.random.default_rng(0)
+    kernels = np.concatenate([record["weights"][:, 0] for record in records]).astype(np.float64)
+    centred = kernels - kernels.mean((1, 2), keepdims=True)
+    found = adjacent_correlations(centred)
+    shuffled = []
+    for _ in range(permutations):
+        flat = generator.permuted(centred.reshape(len(centred), -1), axis=1)
+        shuffled.append(adjacent_correlations(flat.reshape(centred.shape)))
+    return {
+        way: {
+            "measured": found[way],
+            "null_mean": float(np.mean([s[way] for s in shuffled])),
+            "null_deviation": float(np.std([s[way] for s in shuffled], ddof=1)),
+        }
+        for way in found
+    }
+
+
+def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dict:
+    """Make all measurements and their figures."""
+    batch = Examples(data.train.images[:BATCH_SIZE], data.train.labels[:BATCH_SIZE])
+    gradients = start_gradients(batch)
+    plot_start(gradients, out / "part4_start.png")
+    best = {n: max(range(len(r)), key=lambda i, r=r: r[i].test_acc) for n, r in part3.items()}
+    areas = {name: unit_areas(records, data.test) for name, records in part3.items()}
+    plot_units({n: areas[n][best[n]] for n in ARCHITECTURES if n in areas}, out / "part3_units.png")
+    return {
+        "data_sha256": data.sha256,
+        "start": {"seeds": SEEDS, "gradients": gradients,
+                  "ratio": {name: ratios(rows) for name, rows in gradients.items()}},
+        "units": {
+            name: {
+                "best_run": tables[best[name]].round(4).tolist(),
+                "share_specialized": float(np.mean(np.concatenate(tables).max(1) >= SPECIALIZED)),
+                "highest": float(np.concatenate(tables).max()),
+                "median_best": float(np.median(np.concatenate(tables).max(1))),
+                "best_classes": np.bincount(
+                    np.concatenate(tables).argmax(1), minlength=len(CLASSES)
+                ).tolist(),
+            }
+            for name, tables in areas.items()
+        },
+        "kernels": {n: kernel_structure(r) for n, r in part3.items() if n.startswith("cnn")},
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = cli.Parser(__doc__)
+    add = parser.add_argument
+    add("--out", type=cli.path, default=Path("results"), help="default: %(default)s")
+    cli.add_data_options(parser)
+    options: Namespace = parser.parse_args()
+    part3 = read_variants(options.out, "part3")
+    if not part3:
+        raise UserError(f"{options.out}: no records of part 3; run part3_architectures.py first")
+    config = next(iter(part3.values()))[0].config
+    torch.set_num_threads(cli.num_cores())
+    for quick in (False, True):
+        data = load(
+            config["dataset"], options.data_dir, torch.device("cpu"), quick, None, PIXEL_RANGE
+        )  # fmt: skip
+        if data.sha256 == config["data_sha256"]:
+            break
+    else:
+        raise UserError(f"{options.out}: its records were trained on other data")
+    found = measure(data, part3, options.out)
+    write_atomically(options.out / "measurements.json", (json.dumps(found) + "\n").encode())
+    print("gradients before training, sigmoid to ReLU, and their estimate:")
+    for name, ratio in found["start"]["ratio"].items():
+        print(f"{name}: {ratio['mean']:.2e} (x or ÷ {ratio['deviation']:.2f}), "
+              f"{estimated_ratio(name):.2e}")  # fmt: skip
+    cli.print_figures(options.out, "part4_start.png", "part3_units.png")
+
+
+if __name__ == "__main__":
+    cli.run(main)
