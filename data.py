@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -219,9 +220,8 @@ def read_cifar10(data_dir: Path) -> Arrays:
     cache = data_dir / CACHE_NAME
     if cache.exists():
         return _read_cache(cache)
-    if (data_dir / "batches.meta").exists():  # torchvision's folder was named, not its parent
-        data_dir = data_dir.resolve().parent
-        return read_cifar10(data_dir)
+    if data_dir.resolve().name == "cifar-10-batches-py":  # torchvision's folder, not its parent
+        return read_cifar10(data_dir.resolve().parent)
     try:
         arrays = _read_batches(data_dir, download=False)
     except (OSError, RuntimeError, EOFError):  # torchvision found no files, or damaged ones
@@ -236,17 +236,22 @@ def _read_cache(cache: Path) -> Arrays:
         with np.load(cache, allow_pickle=False) as file:
             if sum(member.file_size for member in file.zip.infolist()) > MAX_CACHE_BYTES:
                 raise ValueError(f"unpacks to more than {MAX_CACHE_BYTES} bytes")
-            arrays = dict(file)
+            arrays = {name: np.asarray(array) for name, array in file.items()}
     except OSError as error:
         raise DataError(
             f"{cache}: cannot be read ({error.strerror or error}); {way_out}"
         ) from error
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{cache}: not a readable .npz file ({reason}); {way_out}") from error
+        raise DataError(
+            f"{cache}: not a readable .npz file ({_first_line(error)}); {way_out}"
+        ) from error
     if problem := _problem(arrays):
         raise DataError(f"{cache}: not CIFAR-10 in grayscale: {problem}; {way_out}")
     return arrays
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _problem(arrays: Arrays) -> str | None:
@@ -301,16 +306,17 @@ def _download(data_dir: Path) -> Arrays:
                 if archive.exists():
                     shutil.copy(archive, folder)
                 else:
-                    print(f"{data_dir}: there is no {CACHE_NAME}; downloading CIFAR-10 (170 MB)")
+                    print(f"{data_dir}: there is no {CACHE_NAME}; downloading CIFAR-10 (170 MB)",
+                          flush=True)  # fmt: skip
                 arrays = _read_batches(Path(folder), download=True)
             _keep(arrays, data_dir / CACHE_NAME)
             return arrays
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
         if created:
             shutil.rmtree(data_dir, ignore_errors=True)
         raise DataError(
             f"{data_dir}: there is no {CACHE_NAME}, and CIFAR-10 could not be downloaded or "
-            f"unpacked ({str(error).splitlines()[0]}); put one there, name its folder with "
+            f"unpacked ({_first_line(error)}); put one there, name its folder with "
             "--data-dir, or try --dataset synthetic"
         ) from error
 
@@ -336,7 +342,7 @@ def _read_batches(root: Path, download: bool) -> Arrays:
         from torchvision.datasets import CIFAR10  # only here: all else works without it
     except (ImportError, RuntimeError) as error:
         raise DataError(
-            f"torchvision cannot be imported ({str(error).splitlines()[0]}): torch and torchvision "
+            f"torchvision cannot be imported ({_first_line(error)}): torch and torchvision "
             "do not belong together; reinstall both with one command: "
             "pip install --force-reinstall torch torchvision"
         ) from error

@@ -8,6 +8,7 @@ steps. Accuracies may be percent or from 0 to 1. Colours are those of Okabe and 
 (https://jfly.uni-koeln.de/color/); line styles and markers differ as well.
 """
 
+import contextlib
 import io
 import math
 import os
@@ -378,4 +379,5 @@ def _save(figure: Figure, save_dir: str, filename: str) -> None:
         raise
     finally:
         plt.close(figure)
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

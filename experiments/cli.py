@@ -265,7 +265,7 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message."""
-    return str(error).strip().partition("\n")[0]
+    return (str(error).strip().splitlines() or [""])[0]
 
 
 # ---- How a script ends

@@ -85,7 +85,10 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             if sum(member.file_size for member in file.zip.infolist()) > max_bytes:
                 raise ValueError(f"unpacks to more than {max_bytes} bytes")
-            return dict(file)
+            arrays = dict(file)
+        if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strange[0]} is no array")
+        return arrays
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes

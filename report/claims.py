@@ -15,6 +15,7 @@ from report.facts import (
     CNNS,
     LEFT,
     MLPS,
+    RATES,
     compare,
 )
 from report.measure import LAYERS, estimated_ratio
@@ -283,33 +284,60 @@ def deep_sigmoids_stay_stuck(facts: dict) -> tuple[bool, str]:
 
 
 def drops_are_read_off(facts: dict) -> tuple[bool, str]:
-    """the learning rate drops at the epochs that the rule of part5_learning_rate.py reads off"""
+    """the learning rate drops at the epochs that part 5's rule reads off the first runs"""
     drops, ruled = facts["from5"]["drops"], facts["from5"]["ruled_drops"]
     return drops == ruled, f"drops {drops}, by the rule {ruled}"
 
 
-def a_tenth_is_fastest(facts: dict) -> tuple[bool, str]:
-    """SGD 0.1 gets before its last epoch where 0.01 ends, and 0.001 ends lowest"""
-    part5 = facts["from5"]
-    trainings = facts["part5"][part5["architecture"]]["trainings"]
-    final = {key: trainings[key]["val_acc_final"] for key in ("lr_0.1", "lr_0.01", "lr_0.001")}
-    epochs, last = part5["epochs_to_01"], trainings["lr_0.1"]["epochs"]
-    fastest = epochs is not None and epochs < last
-    return fastest and final["lr_0.001"] == min(final.values()), f"epoch {epochs}; {final}"
+def larger_rates_are_faster(facts: dict) -> tuple[bool, str]:
+    """0.1 ends above 0.01 and 0.01 above 0.001, each three to ten times sooner"""
+    numbers = facts["from5"]["numbers"]
+    final, factors = [numbers["final"][role] for role in RATES], numbers["factors"]
+    holds = final == sorted(final, reverse=True) and all(3 < factor < 10 for factor in factors)
+    return holds, f"final {final}, factors {factors}"
+
+
+def the_factor_is_near_ten_at_first(facts: dict) -> tuple[bool, str]:
+    """at low accuracies 0.01 is 8 to 12 times as fast as 0.001"""
+    low, high = facts["from5"]["numbers"]["low_factors"]
+    return 8 <= low <= high <= 12, f"factors from {low:.2f} to {high:.2f}"
+
+
+def noise_falls_at_the_drop(facts: dict) -> tuple[bool, str]:
+    """the scatter of the validation accuracy is less than half after the first drop"""
+    before, after = facts["from5"]["numbers"]["noise"]
+    return after < before / 2, f"{before:.2f} before, {after:.2f} after"
 
 
 def a_tenth_is_noisiest(facts: dict) -> tuple[bool, str]:
-    """the validation accuracy fluctuates most with SGD 0.1, and less after the first drop"""
-    noise, (before, after) = facts["from5"]["noise"], facts["from5"]["noise_around_drop"]
-    holds = noise["sgd_1"] == max(noise.values()) and after < before
-    return holds, f"deviations {noise}; {before:.2f} before the drop, {after:.2f} after"
+    """at the end of the constant rates the scatter is largest with 0.1"""
+    noise = facts["from5"]["numbers"]["noise_end"]
+    return noise["sgd_1"] == max(noise.values()), f"deviations {noise}"
 
 
-def the_first_drop_helps_at_once(facts: dict) -> tuple[bool, str]:
-    """the validation accuracy is higher in the epoch after the first drop than in that before"""
-    around = facts["from5"]["around_drops"][0]  # one value if the drop is at the end
-    before, after = around[0], around[-1]
-    return after > before, f"{before:.2f} before, {after:.2f} after"
+def the_first_drop_helps(facts: dict) -> tuple[bool, str]:
+    """in the epoch after the first drop the schedule is over 2 points above the constant rate"""
+    dropped, constant = facts["from5"]["numbers"]["first_drop"]
+    return dropped - constant > 2, f"{dropped:.2f} and {constant:.2f}"
+
+
+def the_first_drop_keeps_its_lead(facts: dict) -> tuple[bool, str]:
+    """in the last epoch of the constant rate the schedule is over 2 points above it"""
+    dropped, constant = facts["from5"]["numbers"]["at_constants_end"]
+    return dropped - constant > 2, f"{dropped:.2f} and {constant:.2f}"
+
+
+def the_second_drop_does_little(facts: dict) -> tuple[bool, str]:
+    """the second drop changes accuracies by less than 1 point, at once and at the end"""
+    numbers = facts["from5"]["numbers"]
+    differences = [abs(a - b) for a, b in (numbers["second_drop"], numbers["at_end"])]
+    return max(differences) < 1, f"differences {differences}"
+
+
+def lower_rates_fit_closer(facts: dict) -> tuple[bool, str]:
+    """in the last epoch of the constant rate the gap is larger with the schedule"""
+    dropped, constant = facts["from5"]["numbers"]["gaps_at_constants_end"]
+    return dropped > constant, f"gaps {dropped:.2f} and {constant:.2f}"
 
 
 CLAIMS = [
@@ -324,8 +352,10 @@ CLAIMS = [
     most_weights_do_not_move,
     deep_sigmoid_cnns_stay_at_chance, the_deepest_waits_longest, mlps_learn_with_both,
     unscaled_inputs_blow_up, shallow_relus_die, sigmoids_saturate, deep_networks_profit,
-    deep_sigmoids_stay_stuck, drops_are_read_off, a_tenth_is_fastest, a_tenth_is_noisiest,
-    the_first_drop_helps_at_once,
+    deep_sigmoids_stay_stuck, drops_are_read_off, larger_rates_are_faster,
+    the_factor_is_near_ten_at_first, noise_falls_at_the_drop, a_tenth_is_noisiest,
+    the_first_drop_helps, the_first_drop_keeps_its_lead, the_second_drop_does_little,
+    lower_rates_fit_closer,
 ]  # fmt: skip
 
 

@@ -30,7 +30,8 @@ FORMATS = {
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 AT_CHANCE, LEFT = 0.01, 0.1  # how near to it a loss has not left it, and how far below it has
-LATE, RISING = 3, 0.5  # epochs, points: a rise at the end, as in part5_learning_rate.py
+LATE = 3  # epochs at the end over which a rise is measured
+RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
 NEAR_ADAM = 2  # points below Adam's final validation accuracy, to compare speeds
 
 
@@ -328,58 +329,112 @@ def epoch_below(loss: float, records: Sequence[Record]) -> int | None:
     return first_epoch(-mean_by_epoch(records, "loss_curve"), -loss)
 
 
-def part5_facts(name: str, row: dict, part3: Variants, part5: Variants) -> dict:
-    """The trainings of architecture `name` by their role, and how fast and how steady they are."""
-    records = {
+def roles_of_part5(name: str, variants: Variants) -> dict[str, list[Record]]:
+    """The trainings of architecture `name` by what they stand for.
+
+    Schedules with other drops may be recorded, too. Those at the epochs of part 5's rule count, or
+    else the first ones. A training that there is not is left out.
+    """
+    of_name = {
         variant.removeprefix(f"{name}_"): records
-        for variant, records in part5.items()
+        for variant, records in variants.items()
         if records[0].config["architecture"] == name
     }
-    keys = {"sgd_1": "lr_0.1", "sgd_01": "lr_0.01", "sgd_001": "lr_0.001"}
-    ruled = []  # the epochs of the drops by part 5's rule; other schedules may be recorded, too
-    for role, previous in (("one_drop", "sgd_1"), ("two_drops", "one_drop")):
-        previous_run = records[keys[previous]][0]
-        curve, epochs = previous_run["val_acc_curve"], previous_run.config["epochs"]
-        ruled.append(plateau_epoch(curve, epochs, *ruled))
-        drops = {k: t["drop_epochs"] for k, t in row["trainings"].items()
-                 if len(t["drop_epochs"]) == len(ruled)}  # fmt: skip
-        keys[role] = next((k for k, epochs in drops.items() if epochs == ruled), next(iter(drops)))
-    by_epoch = {role: mean_by_epoch(records[key]) for role, key in keys.items()}
-    by_epoch["adam"] = mean_by_epoch(part3[name])
-    near_adam = float(by_epoch["adam"][-1]) - NEAR_ADAM
+    keys = {"sgd_1": "lr_0.1", "sgd_01": "lr_0.01", "sgd_001": "lr_0.001", "adam": "adam"}
+    roles = {role: of_name[key] for role, key in keys.items() if key in of_name}
+    ruled: list[int] = []
+    for role, before in (("one_drop", "sgd_1"), ("two_drops", "one_drop")):
+        if before not in roles:
+            break
+        first = roles[before][0]
+        ruled.append(plateau_epoch(first["val_acc_curve"], first.config["epochs"], *ruled))
+        schedules = [r for r in of_name.values() if len(r[0].config["drop_epochs"]) == len(ruled)]
+        schedules.sort(key=lambda records: records[0].config["drop_epochs"] != ruled)
+        if schedules:
+            roles[role] = schedules[0]
+    return roles
 
-    noise_at_end = {
-        role: noise(records[keys[role]][0], len(by_epoch[role]))
-        for role in ("sgd_1", "sgd_01", "sgd_001")
-    }
-    adam_at_end = [float(mean_by_epoch([record])[-1]) for record in part3[name]]
-    two_drops = records[keys["two_drops"]]
-    drops = row["trainings"][keys["two_drops"]]["drop_epochs"]
-    around = [[float(a) for a in by_epoch["two_drops"][epoch - 1 : epoch + 1]] for epoch in drops]
-    after = [drops[1], -1] if drops[1] < len(by_epoch["two_drops"]) else [-1, -1]
-    settled = [mean_by_epoch(two_drops, f"{c}_acc_curve")[after] for c in ("train", "val")]
+
+def epochs_until(level: float, by_epoch: np.ndarray) -> float:
+    """The time in epochs when an increasing accuracy reaches `level`, interpolated; inf if never.
+
+    The mean over an epoch stands at its middle.
+    """
+    reached = np.flatnonzero(by_epoch >= level)
+    if not len(reached):
+        return math.inf
+    k = int(reached[0])
+    if k == 0:
+        return 0.5
+    return k - 0.5 + float((level - by_epoch[k - 1]) / (by_epoch[k] - by_epoch[k - 1]))
+
+
+def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
+    """How many times sooner the first of two trainings reaches `level`."""
+    return epochs_until(level, slow) / epochs_until(level, fast)
+
+
+def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
+    """How fast, how steady and how good the trainings of architecture `name` are."""
+    roles = roles_of_part5(name, part5)
+    val = {role: mean_by_epoch(records) for role, records in roles.items()}
+    gap = {r: mean_by_epoch(records, "train_acc_curve") - val[r] for r, records in roles.items()}
+    last, end = len(val["sgd_1"]), len(val["two_drops"])
+    first_run = roles["sgd_1"][0]
+    drop, next_drop = roles["two_drops"][0].config["drop_epochs"]
+    ruled = [plateau_epoch(first_run["val_acc_curve"], last)]
+    one_drop = roles["one_drop"][0]
+    ruled.append(plateau_epoch(one_drop["val_acc_curve"], end, ruled[0]))
+    end_001, end_01 = float(val["sgd_001"][-1]), float(val["sgd_01"][-1])
+    low = [speed_up(level, val["sgd_01"], val["sgd_001"]) for level in np.linspace(15, end_001, 9)]
+    near_adam = float(val["adam"][-1]) - NEAR_ADAM
+    tests = {role: [record.test_acc for record in records] for role, records in roles.items()}
+    pairs = np.subtract(*(tests[r][: min(map(len, tests.values()))] for r in ("two_drops", "adam")))
+    adam_deviation = float(np.std(final(part3[name], "val_acc_curve"), ddof=1))
+    numbers = {
+        "final": {role: float(values[-1]) for role, values in val.items()},
+        "noise": [noise(roles["two_drops"][0], epoch) for epoch in (drop, drop + 1)],
+        "noise_end": {role: noise(roles[role][0], len(val[role])) for role in RATES},
+        "first_drop": [float(val[role][drop]) for role in ("one_drop", "sgd_1")],
+        "at_constants_end": [float(val[role][last - 1]) for role in ("one_drop", "sgd_1")],
+        "second_drop": [float(val[role][min(next_drop, end - 1)]) for role in SCHEDULES],
+        "at_end": [float(val[role][-1]) for role in SCHEDULES],
+        "gaps_at_constants_end": [float(gap[role][last - 1]) for role in ("one_drop", "sgd_1")],
+        "gaps_at_end": [float(gap[role][-1]) for role in (*SCHEDULES, "adam")],
+        "catch_up": [epochs_until(end_01, val["sgd_1"]), epochs_until(end_001, val["sgd_01"])],
+        "factors": [(last - 0.5) / epochs_until(end_01, val["sgd_1"]),
+                    (last - 0.5) / epochs_until(end_001, val["sgd_01"])],
+        "low_factors": [min(low), max(low)],
+        "pairs": pairs.tolist(),
+        "pairs_mean": float(pairs.mean()),
+        "pairs_error": float(pairs.std(ddof=1) / math.sqrt(len(pairs))) if len(pairs) > 1 else None,
+        "adam_deviation": adam_deviation,
+    }  # fmt: skip
+    rules = [plateau_epoch(first_run["val_acc_curve"], last, 0, *rule)
+             for rule in ((3, 1.0), (2, 0.5), (3, 0.25))]  # fmt: skip
     return {
         "architecture": name,
-        "keys": keys,
-        "near_adam": f"{near_adam:.1f}",
-        "epochs_to_adam": {role: first_epoch(a, near_adam) for role, a in by_epoch.items()},
-        "adam_epochs": [first_epoch(mean_by_epoch([record]), near_adam) for record in part3[name]],
-        "at_adams_end": f"{by_epoch['two_drops'][: len(by_epoch['adam'])][-1]:.1f}",
-        "epochs_to_001": first_epoch(by_epoch["sgd_01"], by_epoch["sgd_001"][-1]),
-        "epochs_to_01": first_epoch(by_epoch["sgd_1"], by_epoch["sgd_01"][-1]),
-        "still_rising_01": late_rise(by_epoch["sgd_01"]) > RISING,
-        "at_constants_end": float(by_epoch["one_drop"][: len(by_epoch["sgd_1"])][-1]),
-        "adam_range": [f"{a:.1f}" for a in (min(adam_at_end), max(adam_at_end))],
-        "adam_std": f"{np.std(adam_at_end, ddof=1):.1f}" if len(adam_at_end) > 1 else None,
-        "noise": noise_at_end,
-        "noise_text": {role: f"{value:.1f}" for role, value in noise_at_end.items()},
-        "noise_around_drop": [noise(two_drops[0], epoch) for epoch in (drops[0], drops[0] + 1)],
-        "settled": [[f"{a:.1f}" for a in pair] for pair in settled],
-        "drops": drops,
+        "runs": runs_text({role: roles[role] for role in roles}),
+        "keys": {role: records[0].path.parent.name.removeprefix(f"{name}_")
+                 for role, records in roles.items()},
+        "drops": [drop, next_drop],
         "ruled_drops": ruled,
-        "around_drops": around,
-        "around_text": [[f"{a:.1f}" for a in pair] for pair in around],
-    }
+        "other_rules": rules,
+        "plateaus": epochs_text([plateau_epoch(r["val_acc_curve"], last) for r in roles["sgd_1"]]),
+        "near_adam": f"{near_adam:.1f}",
+        "epochs_to_adam": {role: first_epoch(values, near_adam) for role, values in val.items()},
+        "numbers": numbers,
+        "text": with_decimals(numbers),
+    }  # fmt: skip
+
+
+def with_decimals(value: dict | list | float | None) -> dict | list | str | None:
+    """A copy in which each number is a text with one decimal."""
+    if isinstance(value, dict):
+        return {key: with_decimals(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_decimals(item) for item in value]
+    return None if value is None else number_text(value, ".1f")
 
 
 def collect(summary: dict, results: Path) -> dict:
@@ -387,13 +442,7 @@ def collect(summary: dict, results: Path) -> dict:
     architecture = reported_architecture(summary)
     parts = ("part3", "part4", "part4_unscaled", "part5")
     variants = {part: read_variants(results, part) for part in parts}
-    part5 = part5_facts(
-        architecture, summary["part5"][architecture], variants["part3"], variants["part5"]
-    )
-    adam, trainings = summary["part3"][architecture], summary["part5"][architecture]["trainings"]
-    part5["adam_comparison"] = {
-        role: compare(trainings[key], adam) for role, key in part5["keys"].items()
-    }
+    part5 = part5_facts(architecture, variants["part3"], variants["part5"])
     return with_texts(summary) | {
         "names": list(ARCHITECTURES),
         "formula": {name: {"terms": [f"{n:,}" for n in counts], "total": f"{sum(counts):,}"}
