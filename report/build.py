@@ -117,9 +117,9 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
             if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):
                 return f"{results / 'summary.json'}: {part} has no {name}", FIGURES[part]
     architecture = facts.reported_architecture(summary)
-    trainings = summary["part5"][architecture]["trainings"].values() if architecture else []
-    drops = [len(training["drop_epochs"]) for training in trainings]
-    if not {0, 1, 2} <= set(drops) or drops.count(0) < 3:
+    trainings = summary["part5"][architecture]["trainings"] if architecture else {}
+    drops = {len(training["drop_epochs"]) for training in trainings.values()}
+    if not {"lr_0.1", "lr_0.01", "lr_0.001", "adam"} <= set(trainings) or not {1, 2} <= drops:
         return f"{results / 'summary.json'}: part5 is not complete", "part5_learning_rate.py"
     files = {f"{figure.format(architecture)}.png": FIGURES[figure] for figure in FIGURES}
     files |= {"part2_out.npy": FIGURES["part2"], "part2.json": FIGURES["part2"]}

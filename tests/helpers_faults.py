@@ -1,13 +1,14 @@
 """Scripts as processes of their own, what they leave behind, bytes that are broken."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from files import read_npz
+from experiments.storage import read_npz
 
 ROOT = Path(__file__).parent.parent
 PART3 = "part3_architectures.py"
@@ -20,7 +21,7 @@ def environment(**changes):
     """This process's environment, without what would change a script, and without a network."""
     names = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "CIFAR10_DIR", "DISPLAY"}
     kept = {k: v for k, v in os.environ.items() if k not in names and "proxy" not in k.lower()}
-    proxies = {name: NO_NETWORK for name in ("http_proxy", "https_proxy")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy"), NO_NETWORK)
     ours = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return kept | proxies | ours | changes
 
@@ -35,9 +36,13 @@ def start(script, *arguments, cwd, env=None, **options):
 
 
 def without_progress(stderr):
-    """Standard error, less progress bars and empty lines."""
+    """Standard error, less the states of the progress bar and empty lines."""
     lines = stderr.replace("\r", "\n").split("\n")
-    return "\n".join(line for line in lines if line.strip() and "step/s]" not in line)
+    return "\n".join(line for line in lines if line.strip() and not is_progress(line))
+
+
+def is_progress(line):
+    return bool(re.search(r"\d+/\d+ trainings, [\d,/]+ steps \|.*\| \d+ %, .* gone, .* left", line))
 
 
 def finish(process):

@@ -12,9 +12,8 @@ import sys
 import tempfile
 import traceback
 
-import figures  # noqa: F401  with what our scripts import, and so their slow imports
-import part2_conv  # noqa: F401
-import runs  # noqa: F401
+import part2_conv  # noqa: F401  with what our scripts import, and so their slow imports
+import part3_architectures  # noqa: F401
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -27,6 +26,8 @@ def log_writes(log):
         paths = []
         if event == "open" and isinstance(arguments[0], (str, bytes)) and arguments[2] & WRITING:
             paths = [arguments[0]]
+        elif event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # the name in a folder
+            paths = [os.path.join(f"/proc/self/fd/{arguments[1]}", arguments[0])]
         elif event in CHANGES:
             paths = [path for path in arguments if isinstance(path, (str, bytes))]
         for path in paths:

@@ -1,12 +1,25 @@
-"""Records whose numbers a test knows, in memory and on the disk."""
+"""Records whose numbers a test knows, in memory and on the disk, and options for the scripts."""
 
-import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from files import write_npz
-from records import Record
+from experiments import records
+from experiments.records import Record
+
+
+def options(out=Path("unused"), **changes):
+    """What parse_training_options returns for a small training of synthetic images, at once."""
+    defaults = {
+        "arch": None, "runs": 1, "epochs": 1, "batch_size": 450, "seed": 0, "dataset": "synthetic",
+        "data_dir": Path("unused"), "out": out, "quick": True, "plot_only": False,
+        "device": "cpu", "torch_device": torch.device("cpu"), "processes": 1, "threads": 1,
+        "rank": 0, "world_size": 1, "local_rank": 0, "local_world_size": 1,
+        "unscaled": False, "initialized": False, "drop_epochs": None,
+    }  # fmt: skip
+    return Namespace(**defaults | changes)
 
 
 def record(test_acc=50.0, config=(), **curves):
@@ -16,15 +29,15 @@ def record(test_acc=50.0, config=(), **curves):
     return Record(Path("unused"), dict(config), {}, arrays)
 
 
-def write_arrays(run, out, arrays, data_sha256="0" * 64):
-    """Write a record of `run` with these arrays."""
+def write_arrays(config, out, arrays, data_sha256="0" * 64):
+    """Write a record of `config` with these arrays."""
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    texts = {"config": run.config(data_sha256), "environment": {"seconds": 1.0}}
-    write_npz(run.path(out), arrays | {k: np.array(json.dumps(v)) for k, v in texts.items()})
+    path = records.record_path(config, out)
+    records.save(path, arrays, config.definition(data_sha256), {"seconds": 1.0})
 
 
-def write_record(run, out, curve, data_sha256="0" * 64):
-    """Write a record of `run`, all of whose curves are `curve`."""
-    arrays = {f"{name}_curve": curve for name in ("loss", "train_acc", "val_acc")}
-    arrays |= {"test_acc": 50, "weights": np.zeros((32, 1024))}
-    write_arrays(run, out, arrays, data_sha256)
+def write_record(config, out, curve, data_sha256="0" * 64, **arrays):
+    """Write a record of `config`, all of whose curves are `curve`."""
+    defaults = {f"{name}_curve": curve for name in ("loss", "train_acc", "val_acc")}
+    defaults |= {"test_acc": 50, "weights": np.zeros((32, 1024))}
+    write_arrays(config, out, defaults | arrays, data_sha256)

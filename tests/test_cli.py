@@ -1,98 +1,110 @@
+"""The command lines: options, errors in one line, launchers, devices, cores."""
+
 import os
+import re
+from argparse import Namespace
 
+import psutil
 import pytest
-from conftest import TINY, run_script
-from helpers_faults import assert_one_line, run
+import torch
+from conftest import TINY, TRAINING_SCRIPTS, call_script, run_script
 
-SCRIPTS = ("part3_architectures.py", "part4_activations.py", "part5_learning_rate.py")
+from experiments import cli, runner
+
+SCRIPTS = ("part2_conv.py", *TRAINING_SCRIPTS)
+PART3, PART4, PART5 = TRAINING_SCRIPTS
 
 
-@pytest.mark.parametrize("script", ("part2_conv.py", *SCRIPTS))
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help_explains_every_option(script):
-    text = run_script(script, "--help").stdout
+    text = call_script(script, "--help").stdout
     options = ["--out", "--plot-only"]
     if script != "part2_conv.py":
         options += ["--arch", "--runs", "--epochs", "--batch-size", "--seed", "--dataset"]
-        options += ["--data-dir", "--device", "--threads", "--quick"]
+        options += ["--data-dir", "--device", "--processes", "--threads", "--quick"]
     for option in options:
-        assert f"\n  {option}" in text
+        assert re.search(rf"\n  {option} .*\n?.*[a-z]", text), option
+
+
+def assert_one_line(done, *mentioned):
+    assert done.stderr.count("\n") == 1, done.stderr
+    for text in mentioned:
+        assert text in done.stderr
 
 
 @pytest.mark.parametrize(
     ("script", "arguments", "named"),
     [
-        (SCRIPTS[0], ("--epochs", "0"), "--epochs: '0'"),
-        (SCRIPTS[0], ("--runs", "ten"), "--runs: 'ten'"),
-        (SCRIPTS[0], ("--arch", "cnn_9"), "cnn_9"),
-        (SCRIPTS[1], ("--device", "tpu"), "'tpu' is not auto, cpu, cuda, cuda:N or mps"),
-        (SCRIPTS[1], ("--device", "cuda:99"), "cuda:99"),
-        (SCRIPTS[1], ("--seed", "-1"), "--seed"),
-        (SCRIPTS[2], ("--threads", "100000"), "--threads: 100000, but there are"),
-        (SCRIPTS[2], ("--arch", "mlp_1"), "mlp_1"),
-        (SCRIPTS[2], ("--drop-epochs", "9", "4"), "--drop-epochs: A < B < 30"),
-        (SCRIPTS[2], ("--learning-rate", "1"), "--learning-rate"),
-        (SCRIPTS[0], ("--data-dir", "x", "--out", ""), "--out: '' is not a folder"),
-        (SCRIPTS[0], ("--data-dir", ""), "--data-dir: '' is not a folder"),
+        (PART3, ("--epochs", "0"), "--epochs: '0'"),
+        (PART3, ("--runs", "ten"), "--runs: 'ten'"),
+        (PART3, ("--processes", "0"), "--processes: '0'"),
+        (PART3, ("--arch", "cnn_9"), "cnn_9"),
+        (PART3, ("--ep", "1"), "--ep"),
+        (PART4, ("--device", "tpu"), "'tpu' is not auto, cpu, cuda, cuda:N or mps"),
+        (PART4, ("--device", "cuda:99"), "cuda:99"),
+        (PART4, ("--seed", "-1"), "--seed"),
+        (PART4, ("--unscaled", "--initialized"), "--initialized: not allowed with"),
+        (PART5, ("--threads", "100000"), "--threads: 100000, but there are"),
+        (PART5, ("--arch", "mlp_1"), "mlp_1"),
+        (PART5, ("--drop-epochs", "9", "4"), "--drop-epochs: A < B < 30"),
+        (PART5, ("--drop-epochs", "9", "30"), "--drop-epochs: A < B < 30"),
+        (PART5, ("--learning-rate", "1"), "--learning-rate"),
+        (PART3, ("--out", ""), "--out: '' is not the name of a file or folder"),
+        (PART3, ("--data-dir", ""), "--data-dir: '' is not the name of a file or folder"),
         ("part2_conv.py", ("--samples",), "--samples"),
     ],
 )
 def test_a_bad_value_ends_with_one_line_and_status_2(script, arguments, named, tmp_path):
-    done = run_script(script, *arguments, "--out", tmp_path / "out", cwd=tmp_path, status=2)
-    assert done.stderr.count("\n") == 1
-    assert named in done.stderr
+    done = call_script(script, "--out", tmp_path / "out", *arguments, cwd=tmp_path, status=2)
+    assert_one_line(done, f"{script}: error: ", named)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("script", ("part2_conv.py", *SCRIPTS))
-def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, tmp_path):
+@pytest.mark.parametrize("out", ["file/below", "file", "/proc/none"])
+@pytest.mark.parametrize("script", ["part2_conv.py", PART3])
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, out, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    done = run_script(script, "--out", tmp_path / "file" / "out", cwd=tmp_path, status=2)
-    assert done.stderr.count("\n") == 1
-    assert "cannot be written to" in done.stderr
+    done = call_script(script, "--out", out, cwd=tmp_path, status=2)
+    assert_one_line(done, f"argument --out: {out} cannot be written to")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "reason", "way_out"),
+    ("script", "arguments", "mentioned"),
     [
         (
             "part2_conv.py",
             ("--samples", "none.npy"),
-            "none.npy: not a readable .npy file",
-            "built in",
+            ("none.npy: not a readable .npy file (No such file", "input is built in"),
         ),
         (
             "part2_conv.py",
             ("--plot-only",),
-            "part2_out.npy: not a readable .npy file",
-            "without --plot-only",
+            ("part2_out.npy: not a readable .npy file", "without --plot-only"),
         ),
-        (SCRIPTS[0], ("--data-dir", __file__), "test_cli.py: not a folder", "--data-dir"),
+        (PART3, ("--data-dir", __file__), ("test_cli.py: not a folder", "--data-dir")),
+        (PART3, ("--plot-only",), ("run_00.npz: not recorded yet", "without --plot-only")),
+        (
+            PART3,
+            ("--dataset", "synthetic", "--quick", "--epochs", 1, "--batch-size", 4500),
+            ("1 steps in all", "take more --epochs or a smaller --batch-size"),
+        ),
     ],
 )
-def test_a_file_in_the_wrong_place_is_one_line(script, arguments, reason, way_out, tmp_path):
-    done = run_script(script, *arguments, "--out", tmp_path / "out", cwd=tmp_path, status=1)
-    assert done.stderr.count("\n") == 1
-    assert reason in done.stderr
-    assert way_out in done.stderr
-
-
-def test_a_lack_of_memory_is_one_line(tmp_path):
-    program = "import script, torch; script.run(lambda: torch.empty(2**45))"
-    assert_one_line(run(("-c", program), cwd=tmp_path), 1, "not enough memory")
-
-
-def test_too_few_steps_for_a_curve_are_noticed_before_training(tmp_path):
-    arguments = ("--dataset", "synthetic", "--quick", "--epochs", 1, "--batch-size", 4500)
-    done = run_script(SCRIPTS[0], *arguments, "--out", tmp_path, status=1)
-    assert done.stderr.splitlines()[-1].endswith("take more --epochs or a smaller --batch-size")
+def test_what_cannot_be_done_is_one_line_with_a_way_out(script, arguments, mentioned, tmp_path):
+    out = tmp_path / "out"
+    assert_one_line(call_script(script, *arguments, "--out", out, status=1), *mentioned)
+    assert not list(out.rglob("*.npz"))
 
 
 def test_each_kind_of_results_has_its_own_folder(tmp_path):
-    run_script("part2_conv.py", cwd=tmp_path)
-    run_script(SCRIPTS[0], *TINY, "--arch", "mlp_1", "--epochs", 1, cwd=tmp_path)
+    call_script("part2_conv.py", cwd=tmp_path)
+    call_script(PART3, *TINY, "--arch", "mlp_1", "--runs", 1, "--epochs", 1, cwd=tmp_path)
     (folder,) = (tmp_path / "results").iterdir()
     assert folder.name == "synthetic"
     assert (folder / "part3_mlp_1.pkl").exists()
+    folders = [str(cli.default_out(d, q)) for d in ("cifar10", "synthetic") for q in (False, True)]
+    assert folders == ["results", "results/quick", "results/synthetic-full", "results/synthetic"]
 
 
 def test_torch_and_torchvision_that_do_not_belong_together(tmp_path):
@@ -102,18 +114,136 @@ def test_torch_and_torchvision_that_do_not_belong_together(tmp_path):
     (tmp_path / "torchvision" / "__init__.py").write_text(failing)
     search = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     arguments = ("--arch", "mlp_1", "--data-dir", tmp_path / "none", "--out", tmp_path / "out")
-    done = run_script(SCRIPTS[0], *arguments, env={"PYTHONPATH": search}, status=1)
-    assert done.stderr.count("\n") == 1
-    assert "operator torchvision::nms does not exist" in done.stderr
-    assert "pip install --force-reinstall torch torchvision" in done.stderr
+    done = run_script(PART3, *arguments, env={"PYTHONPATH": search}, status=1)
+    assert_one_line(done, "operator torchvision::nms does not exist",
+                    "pip install --force-reinstall torch torchvision")  # fmt: skip
 
 
-def test_without_a_network_the_message_says_what_to_do(tmp_path):
-    proxy = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     arguments = ("--arch", "mlp_1", "--data-dir", tmp_path / "none", "--out", tmp_path / "out")
-    done = run_script(SCRIPTS[0], *arguments, env=proxy, status=1)
+    done = call_script(PART3, *arguments, status=1)
     last = done.stderr.splitlines()[-1]
-    assert "could not be downloaded" in last
-    assert "--data-dir" in last
-    assert "--dataset synthetic" in last
+    for text in ("could not be downloaded", "--data-dir", "--dataset synthetic"):
+        assert text in last
     assert not list((tmp_path / "out").rglob("*.npz"))
+
+
+# ---- Launchers, devices, cores
+
+
+@pytest.fixture
+def parse(monkeypatch, tmp_path):
+    """Reads a command line, on a machine with 12 cores, as the process that torchrun numbers so."""
+    parser = cli.training_parser(
+        "", runs=(1, 1), epochs=(1, 1), batch_size=50, architectures=["mlp_1"]
+    )
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
+
+    def parse(*arguments, **environment):
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, str(value))
+        return cli.parse_training_options(parser, ["--out", str(tmp_path), *arguments])
+
+    return parse
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"RANK": 1}, "RANK and WORLD_SIZE: one is set without the other"),
+        ({"RANK": 0}, "RANK and WORLD_SIZE: one is set without the other"),
+        ({"WORLD_SIZE": 2}, "RANK and WORLD_SIZE: one is set without the other"),
+        ({"RANK": 2, "WORLD_SIZE": 2}, "RANK: 2 is not less than WORLD_SIZE, 2"),
+        ({"RANK": 0, "WORLD_SIZE": 0}, "RANK: 0 is not less than WORLD_SIZE, 0"),
+        ({"RANK": "x", "WORLD_SIZE": 2}, "RANK: 'x' is not a number"),
+        ({"RANK": 0, "WORLD_SIZE": -1}, "WORLD_SIZE: '-1' is not a number"),
+        ({"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": ""}, "LOCAL_RANK: '' is not a number"),
+    ],
+)
+def test_a_launcher_that_numbers_wrongly_is_refused_in_one_line(environment, named, parse, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse("--device", "cpu", **environment)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert named in line
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A machine with two GPUs."""
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda size, device: zeros(size))  # the trial of a GPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for setting, default in (("allow_tf32", True), ("deterministic", False)):
+        monkeypatch.setattr(torch.backends.cudnn, setting, default)  # and so set back at the end
+
+
+def test_processes_of_one_machine_take_its_gpus_in_turn(parse, gpus):
+    second_machine = {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4}
+    for local_rank, gpu in enumerate((0, 1, 0, 1)):
+        options = parse(RANK=3 + local_rank, LOCAL_RANK=local_rank, **second_machine)
+        assert options.torch_device == torch.device("cuda", gpu)
+        assert (options.rank, options.world_size) == (3 + local_rank, 8)
+    assert parse("--device", "cuda:1").torch_device == torch.device("cuda", 1)
+    assert parse("--device", "cpu").torch_device == torch.device("cpu")
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_there_is_a_worker_for_every_gpu_or_for_the_one_that_is_named(parse, gpus):
+    for arguments, missing, processes in (
+        ((), 5, 2), ((), 1, 1), (("--device", "cuda:1"), 5, 1), (("--processes", "4"), 5, 4),
+    ):  # fmt: skip
+        assert runner.num_processes(parse(*arguments), missing) == processes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "local_world_size", "threads"),
+    [
+        ((), None, 1),
+        (("--threads", "5"), None, 5),
+        (("--processes", "4"), None, 3),
+        (("--processes", "1"), None, 12),
+        ((), 2, 6),
+        ((), 4, 3),
+        ((), 5, 2),
+        ((), 16, 1),
+        (("--processes", "3"), 2, 2),
+        (("--threads", "5"), 4, 5),
+    ],
+)
+def test_processes_of_one_machine_share_its_cores(arguments, local_world_size, threads, parse):
+    size = local_world_size
+    launcher = {"RANK": 0, "WORLD_SIZE": 2 * size, "LOCAL_WORLD_SIZE": size} if size else {}
+    assert parse("--device", "cpu", *arguments, **launcher).threads == threads
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "gigabytes", "processes"),
+    [
+        ((), 50, 100, 12),
+        ((), 5, 100, 5),
+        ((), 50, 5, 3),
+        ((), 50, 1, 1),
+        (("--threads", "5"), 50, 100, 2),
+        (("--processes", "20"), 50, 1, 20),
+        (("--processes", "20"), 3, 1, 3),
+    ],
+)
+def test_there_is_a_worker_for_every_core_unless_memory_or_work_lacks(
+    arguments, missing, gigabytes, processes, parse, monkeypatch
+):
+    memory = Namespace(available=gigabytes * 10**9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    options = parse("--device", "cpu", *arguments)
+    assert runner.num_processes(options, missing) == processes
+
+
+def test_under_torchrun_a_process_trains_by_itself(parse):
+    options = parse("--device", "cpu", RANK=1, WORLD_SIZE=2)
+    assert runner.num_processes(options, 50) == 1

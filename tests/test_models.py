@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import torch
 from conftest import ROOT
 from torch import nn
 
-from models import ARCHITECTURES, build, first_layer, num_parameters
+from models import ARCHITECTURES, build, first_layer, initialize, num_parameters
 
 FLATTEN, RELU, POOL = ("flatten",), ("relu",), ("pool", 2, 2, 0)
 
@@ -51,25 +52,22 @@ def describe(layer):
             return ("pool", layer.kernel_size, layer.stride, layer.padding)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_layers_are_those_of_the_assignment(name):
-    assert [describe(layer) for layer in build(name)] == LAYERS[name]
-
-
 @pytest.mark.parametrize(
-    ("name", "parameters", "features"),
+    ("name", "parameters", "features", "first"),
     [
-        ("mlp_1", 33_130, 32),
-        ("mlp_2", 35_498, 64),
-        ("cnn_3", 11_106, 144),
-        ("cnn_4", 13_522, 256),
-        ("cnn_5", 8_346, 128),
+        ("mlp_1", 33_130, 32, (32, 1024)),
+        ("mlp_2", 35_498, 64, (32, 1024)),
+        ("cnn_3", 11_106, 144, (16, 1, 3, 3)),
+        ("cnn_4", 13_522, 256, (16, 1, 3, 3)),
+        ("cnn_5", 8_346, 128, (8, 1, 3, 3)),
     ],
 )
-def test_number_of_parameters_and_features(name, parameters, features):
+def test_networks_are_those_of_the_assignment(name, parameters, features, first):
     model = build(name)
+    assert [describe(layer) for layer in model] == LAYERS[name]
     assert num_parameters(model) == parameters
     assert model[-1].in_features == features
+    assert first_layer(model).weight.shape == first
     assert model(torch.zeros(3, 1, 32, 32)).shape == (3, 10)
 
 
@@ -79,7 +77,8 @@ def test_relu_and_sigmoid_start_from_equal_weights(name):
     for activation in (nn.ReLU, nn.Sigmoid):
         torch.manual_seed(3)
         model = build(name, activation)
-        assert any(isinstance(layer, activation) for layer in model)
+        activations = [layer for layer in model if isinstance(layer, activation)]
+        assert len(activations) == LAYERS[name].count(RELU)
         states.append(list(model.state_dict().values()))
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 
@@ -101,16 +100,60 @@ def test_relu_is_in_place_and_gives_the_same_gradients(name):
         torch.testing.assert_close(gradient, parameter.grad)
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"),
-    [("mlp_1", (32, 1024)), ("mlp_2", (32, 1024)), ("cnn_3", (16, 1, 3, 3)),
-     ("cnn_4", (16, 1, 3, 3)), ("cnn_5", (8, 1, 3, 3))],
-)  # fmt: skip
-def test_first_layer(name, shape):
-    assert first_layer(build(name)).weight.shape == shape
+def layers_of(name, initialization):
+    """The layers of a network that have weights, each with its numbers of inputs and outputs."""
+    torch.manual_seed(0)
+    model = build(name)
+    initialize(model, initialization)
+    layers = [layer for layer in model if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return [
+        (layer.weight[0].numel(), layer.weight[:, 0].numel(), layer.weight.detach(), layer.bias)
+        for layer in layers
+    ]
 
 
-@pytest.mark.parametrize("module", ["models", "utils"])
-def test_can_be_lifted_out_of_the_package(module, tmp_path):
-    (tmp_path / f"{module}.py").write_text((ROOT / f"{module}.py").read_text())
-    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=tmp_path, check=True)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_glorot_is_uniform_with_gain_4_and_in_the_prediction_layer_1(name):
+    layers = layers_of(name, "glorot")
+    for inputs, outputs, weight, bias in layers:
+        gain = 1 if weight is layers[-1][2] else 4
+        limit = gain * math.sqrt(6 / (inputs + outputs))
+        assert 0.95 * limit < weight.abs().max() <= limit
+        assert weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.15)
+        assert bias is None or (bias == 0).all()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_he_is_normal_with_a_variance_of_2_over_the_inputs(name):
+    for inputs, _, weight, bias in layers_of(name, "he"):
+        deviation = math.sqrt(2 / inputs)
+        assert weight.std().item() == pytest.approx(deviation, rel=0.2)
+        assert weight.abs().max() > 2 * deviation  # a uniform one ends at 1.7
+        assert bias is None or (bias == 0).all()
+
+
+def test_other_initializations_leave_the_weights_as_they_are():
+    torch.manual_seed(0)
+    model = build("cnn_3")
+    before = [parameter.clone() for parameter in model.parameters()]
+    initialize(model, "default")
+    with pytest.raises(ValueError, match="'xavier' is not default, glorot or he"):
+        initialize(model, "xavier")
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+ALONE = """
+import importlib, sys
+for name in sys.argv[1:]:
+    sys.path[0] = name  # the folder that holds this file and nothing else
+    importlib.import_module(name)
+    del sys.modules[name]
+"""
+
+
+def test_each_file_can_be_lifted_out_of_the_package(tmp_path):
+    names = ("data", "models", "utils")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text((ROOT / f"{name}.py").read_text())
+    subprocess.run([sys.executable, "-c", ALONE, *names], cwd=tmp_path, check=True)

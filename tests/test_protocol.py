@@ -1,31 +1,47 @@
 """What is trained on which images and how: the protocol of parts 3 to 5."""
 
+import itertools
+import pickle
 import shutil
-import sys
-from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, call_script
+from helpers_faults import without_progress
+from helpers_records import options, write_record
+from PIL import Image
+
+from experiments import cli, records
+from experiments.config import replicate
+from experiments.training import new_model, new_optimizer, new_train_generator, train
 
 import part3_architectures as part3
 import part4_activations as part4
 import part5_learning_rate as part5
-from data import Data, load
-from files import load_dictionary
+from data import Data, Examples, load
 from models import ARCHITECTURES, build, first_layer
-from runs import train_and_validate
-from training import Examples
 
+CPU = torch.device("cpu")
 RESULTS = ROOT / "results"
+SMALL = ("--dataset", "synthetic", "--quick", "--batch-size", 450, "--out", "out")
 
 
-def options(**changes):
-    defaults = {"runs": 10, "epochs": 15, "batch_size": 50, "seed": 0, "dataset": "cifar10",
-                "unscaled": False, "arch": "cnn_4"}  # fmt: skip
-    return Namespace(**defaults | changes)
+@pytest.fixture
+def run(tmp_path):
+    """Run a script in this process, which has nothing to complain about; return what it says."""
+
+    def run(script, *arguments):
+        done = call_script(f"{script.__name__}.py", *arguments, cwd=tmp_path)
+        assert not without_progress(done.stderr)
+        return done.stdout
+
+    return run
+
+
+# ---- Which images
 
 
 def black_and_white(percent):
@@ -36,74 +52,85 @@ def black_and_white(percent):
 
 
 THREE_SETS = Data(*map(black_and_white, (100, 60, 20)), "")
+OF_THREE_SETS = options(epochs=6, batch_size=20, arch="mlp_2")
+TRAININGS = {
+    "part3": (part3, part3.configure("mlp_1", OF_THREE_SETS)),
+    "part4": (part4, part4.configure("mlp_1", "relu", OF_THREE_SETS)),
+    "part5": (part5, part5.constant(OF_THREE_SETS, 0.01)),
+    "schedule": (part5, part5.configure(OF_THREE_SETS, "drop", [0.1, 0.01], 6, [4])),
+}
 
 
-def test_validation_and_test_accuracy_are_of_their_own_images():
+@pytest.mark.parametrize("name", TRAININGS)
+def test_each_accuracy_is_of_its_own_images(name):
     """A network that tells black from white is right about as many images as are labelled so."""
-    (run,) = part3.plan("mlp_1", options(runs=1, epochs=5, batch_size=20))
-    recorded = train_and_validate(run, THREE_SETS, lambda step: None)
-    assert recorded["train_acc_curve"][-1].item() == pytest.approx(100)
-    assert recorded["val_acc_curve"][-1].item() == pytest.approx(60)
-    assert recorded["test_acc"].item() == pytest.approx(20)
-
-
-def test_test_accuracy_of_part4_is_of_the_test_images():
-    (run,) = part4.plan("mlp_1", "relu", options(runs=1, epochs=5, batch_size=20))
-    recorded = part4.train_run(run, THREE_SETS, lambda step: None)
+    script, config = TRAININGS[name]
+    recorded = script.train_run(config, THREE_SETS, lambda step: None)
     assert recorded["train_acc_curve"][-1].item() == pytest.approx(100)
     assert recorded["test_acc"].item() == pytest.approx(20)
+    if script is not part4:
+        assert recorded["val_acc_curve"][-1].item() == pytest.approx(60)
 
 
-def test_no_image_is_in_two_of_the_sets():
-    split = load("synthetic", Path("unused"), torch.device("cpu"), quick=True)
-    whole = load("synthetic", Path("unused"), torch.device("cpu"), quick=True, split_seed=None)
-
-    def contents(examples):
-        return {
-            (image.numpy().tobytes(), label.item()) for image, label in zip(*examples, strict=True)
-        }
-
-    train, val, test = map(contents, (split.train, split.val, split.test))
-    assert (len(train), len(val), len(test)) == (4500, 500, 1000)
-    assert train.isdisjoint(val)
-    assert test.isdisjoint(train | val)
-    assert train | val == contents(whole.train)
+@pytest.mark.parametrize("name", TRAININGS)
+def test_points_are_recorded_as_often_as_the_definition_says(name):
+    script, config = TRAININGS[name]
+    assert config.record_every == 10
+    for every in (10, 5):
+        steps = []
+        recorded = script.train_run(replace(config, record_every=every), THREE_SETS, steps.append)
+        assert steps == list(range(every, 10 * config.epochs + 1, every))
+        curves = [name for name in recorded if name.endswith("curve")]
+        assert len(curves) == 3
+        assert all(len(recorded[name]) == len(steps) for name in curves)
 
 
-def different_starts(runs):
-    """How many different initial weights and how many different batch orders `runs` have."""
-    starts = [run.start(THREE_SETS) for run in runs]
-    weights = {first_layer(model).weight.detach().numpy().tobytes() for model, _ in starts}
-    orders = {tuple(torch.randperm(1000, generator=order).tolist()) for _, order in starts}
+# ---- From which weights, in which order, with which optimizer
+
+
+def different_starts(configs):
+    """How many different initial weights and how many different batch orders `configs` have."""
+    weights, orders = set(), set()
+    for config in configs:
+        weights.add(first_layer(new_model(config, CPU)).weight.detach().numpy().tobytes())
+        numbers = Examples(torch.arange(1000), torch.arange(1000))
+        batches = new_train_generator(config, numbers)
+        orders.add(tuple(torch.cat([labels for _, labels in batches]).tolist()))
     return len(weights), len(orders)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_run_has_its_own_weights_and_batch_order(name):
-    assert different_starts(part3.plan(name, options())) == (10, 10)
+    assert different_starts(replicate(part3.configure(name, options()), 10)) == (10, 10)
 
 
 def test_trainings_that_are_compared_start_alike():
-    one = options(runs=1)
-    for runs in (
-        [run for activation in part4.ACTIVATIONS for run in part4.plan("cnn_3", activation, one)],
-        [run for rate in part5.LEARNING_RATES.values() for run in part5.plan(one, [rate])],
-    ):
-        assert len(runs) > 1
-        assert different_starts(runs) == (1, 1)
+    opts = options(arch="cnn_4")
+    activations = [part4.configure("cnn_3", a, opts) for a in part4.ACTIVATIONS]
+    rates = [part5.constant(opts, rate) for rate in part5.LEARNING_RATES.values()]
+    schedule = part5.configure(opts, "drop_02", [0.1, 0.01], 3, [2])
+    adam = part5.configure(opts, "adam", [0.001], 3, optimizer="Adam")
+    assert different_starts(activations) == (1, 1)
+    assert different_starts([*rates, schedule, adam]) == (1, 1)
+    assert len({config.variant for config in (*rates, schedule, adam)}) == 5
 
 
 def test_optimizers_are_those_of_the_assignment():
     """Adam and SGD "with default parameters"; `fused` is the same arithmetic, faster."""
-    model = build("mlp_1")
-    for (run, *_), expected in (
-        (part3.plan("mlp_1", options()), torch.optim.Adam(model.parameters())),
-        (part4.plan("mlp_1", "relu", options()), torch.optim.SGD(model.parameters(), lr=0.01)),
-        (part5.plan(options(), [0.1]), torch.optim.SGD(model.parameters(), lr=0.1)),
+    model, opts = build("mlp_1"), options(arch="cnn_4")
+    adam = torch.optim.Adam(model.parameters())
+    for config, expected in (
+        (part3.configure("mlp_1", opts), adam),
+        (part4.configure("mlp_1", "relu", opts), torch.optim.SGD(model.parameters(), lr=0.01)),
+        (part5.constant(opts, 0.1), torch.optim.SGD(model.parameters(), lr=0.1)),
+        (part5.configure(opts, "adam", [part5.ADAM_LEARNING_RATE], 3, optimizer="Adam"), adam),
     ):
-        optimizer = run.optimizer_for(model, *run.learning_rates)
+        optimizer = new_optimizer(config, model, *config.learning_rates)
         assert type(optimizer) is type(expected)
         assert optimizer.defaults | {"fused": None} == expected.defaults | {"fused": None}
+
+
+# ---- What the committed results are
 
 
 @pytest.mark.parametrize(
@@ -112,23 +139,157 @@ def test_optimizers_are_those_of_the_assignment():
         (part3, [], "part3", ARCHITECTURES),
         (part4, [], "part4", ARCHITECTURES),
         (part4, ["--unscaled"], "part4_unscaled", ARCHITECTURES),
-        (part5, [], "part5", ["cnn_4"]),
+        (part4, ["--initialized"], "part4_initialized", ("cnn_3", "cnn_4", "cnn_5")),
+        (part5, [], "part5", ("cnn_4", "cnn_4_schedules")),
     ],
-    ids=["part3", "part4", "part4_unscaled", "part5"],
+    ids=["part3", "part4", "part4_unscaled", "part4_initialized", "part5"],
 )
 def test_a_script_without_options_makes_the_committed_dictionaries(
-    script, arguments, part, names, tmp_path, monkeypatch
+    script, arguments, part, names, tmp_path, monkeypatch, run
 ):
     """From the committed records: it finds all that it would train, as it would train it."""
+    if not all((RESULTS / f"{part}_{name}.pkl").exists() for name in names):
+        pytest.skip(f"results does not hold all dictionaries of {part} yet")
     shutil.copytree(RESULTS / "runs", tmp_path / "runs")
     for proxy in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # were something missing, it fails at once
-    folders = ["--out", str(tmp_path), "--data-dir", str(tmp_path / "no_data")]
-    monkeypatch.setattr(sys, "argv", [script.__file__, *folders, *arguments])
-    script.main()
+    run(script, "--out", tmp_path, "--data-dir", tmp_path / "no_data", *arguments)
     assert {path.name for path in tmp_path.glob("*.pkl")} == {f"{part}_{n}.pkl" for n in names}
     for path in tmp_path.glob("*.pkl"):
-        made, committed = load_dictionary(path), load_dictionary(RESULTS / path.name)
+        content = (RESULTS / path.name).read_bytes()
+        assert b"numpy._core" not in content
+        made, committed = (pickle.loads(data) for data in (path.read_bytes(), content))
         assert list(made) == list(committed)
         for key in made:
             np.testing.assert_array_equal(made[key], committed[key], err_msg=key)
+
+
+# ---- Part 4
+
+
+@pytest.mark.parametrize("activation", part4.ACTIVATIONS)
+@pytest.mark.parametrize("architecture", ["mlp_1", "cnn_3"])
+def test_recorded_gradient_is_the_step_over_the_learning_rate(architecture, activation):
+    """Question 1.2 of the assignment: dL/dW = (W_k - W_{k+1}) / learning rate, its length here."""
+    config = part4.configure(architecture, activation, options(batch_size=5))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(100, 1, 32, 32, generator=generator) * 2 - 1
+    examples = Examples(images, torch.randint(10, (100,), generator=generator))
+    recorded = part4.train_run(config, Data(examples, examples, examples, ""), lambda step: None)
+
+    model = new_model(config, CPU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    weight, lengths = first_layer(model).weight, []
+    before = weight.detach().clone()
+    for _ in train(model, optimizer, new_train_generator(config, examples), range(1), 1):
+        lengths.append((before - weight.detach()).square().sum().sqrt().item() / 0.01)
+        before = weight.detach().clone()
+    assert len(lengths) == 20
+    # Differences of weights in single precision have few digits
+    assert torch.stack(recorded["grad_curve"]).tolist() == pytest.approx(lengths[9::10], rel=1e-3)
+    torch.testing.assert_close(recorded["weights"].detach(), before)
+
+
+@pytest.mark.parametrize("kind", ["", "unscaled", "initialized"])
+def test_variants_of_part4_are_recorded_named_and_trained_on(kind, tmp_path, run):
+    part, initialized = f"part4_{kind}".rstrip("_"), kind == "initialized"
+    run(part4, *SMALL, "--epochs", 1, "--arch", "mlp_2", *[f"--{kind}"] * bool(kind))
+    (path,) = (tmp_path / "out").glob("*.pkl")
+    assert path.name == f"{part}_mlp_2.pkl"
+    result = pickle.loads(path.read_bytes())
+    assert result["name"] == cli.label("mlp_2", options(unscaled=kind == "unscaled"))
+
+    pixels = (0.0, 255.0) if kind == "unscaled" else (-1.0, 1.0)
+    data = load("synthetic", Path("unused"), CPU, True, split_seed=None, pixel_range=pixels)
+    assert (data.train.images.min(), data.train.images.max()) == pixels
+    for activation, initialization in (("relu", "he"), ("sigmoid", "glorot")):
+        config = part4.configure("mlp_2", activation, options(**{kind: True} if kind else {}))
+        record = records.find(config, tmp_path / "out", data.sha256)
+        assert record.path.parts[-3:-1] == (part, f"mlp_2_{activation}")
+        assert record.config["pixel_range"] == list(pixels)
+        assert record.config["initialization"] == (initialization if initialized else "default")
+        biases = [p for n, p in new_model(config, CPU).named_parameters() if n.endswith("bias")]
+        assert all((bias == 0).all() == initialized for bias in biases)
+        expected = part4.train_run(config, data, lambda step: None)
+        for curve in ("loss_curve", "grad_curve"):
+            values = [value.item() for value in expected[curve]]
+            assert record[curve].tolist() == pytest.approx(values, rel=1e-3)
+            assert result[f"{activation}_{curve}"] == record[curve].tolist()
+
+
+def test_all_cnns_and_no_mlps_are_initialized_otherwise(tmp_path, run):
+    names = ("cnn_3", "cnn_4", "cnn_5")
+    for name, activation in itertools.product(names, part4.ACTIVATIONS):
+        config = part4.configure(name, activation, options(initialized=True))
+        write_record(config, tmp_path / "out", [1.0], grad_curve=[1.0])
+    assert "nothing to train" in run(part4, *SMALL, "--epochs", 1, "--initialized")
+    dictionaries = {path.name for path in (tmp_path / "out").glob("*.pkl")}
+    assert dictionaries == {f"part4_initialized_{name}.pkl" for name in names}
+
+
+# ---- Learning rates with which losses are no numbers: recorded, reported and plotted
+
+
+def assert_lost(said, out, lost):
+    """These trainings and no others lost their numbers, and one line says so of each."""
+    for path in out.glob("runs/*/*/run_00.npz"):
+        variant, record = path.parent.name, records.load(path)
+        assert np.isfinite(record["loss_curve"]).all() == (variant not in lost), variant
+        assert 0 <= record.test_acc <= 100
+        (line,) = (line for line in said.splitlines() if f" {variant} run_00: " in line)
+        assert (", loss_curve not finite from step 10" in line) == (variant in lost)
+    assert said.count("loss_curve not finite") == len(lost)
+
+
+def assert_pictures(folder, *names):
+    for name in names:
+        with Image.open(folder / name) as image:
+            assert np.asarray(image.convert("L")).std() > 10  # something is drawn
+            assert image.width > 1000
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_relu_is_lost_and_the_sigmoid_is_trained(tmp_path, monkeypatch, run):
+    monkeypatch.setattr(part4, "LEARNING_RATE", 1e6)
+    said = run(part4, *SMALL, "--arch", "mlp_1", "--epochs", 1)
+    assert_lost(said, tmp_path / "out", {"mlp_1_relu"})
+    assert said.count("grad_curve not finite from step 10") == 1
+    result = pickle.loads((tmp_path / "out" / "part4_mlp_1.pkl").read_bytes())
+    for curve in ("relu_loss_curve", "relu_grad_curve"):
+        assert np.isnan(result[curve]).all()
+    assert np.isfinite(result["sigmoid_loss_curve"]).all()
+    assert_pictures(tmp_path / "out", "part4.png")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_runs_that_are_lost_do_not_stop_the_other_architectures(tmp_path, monkeypatch, run):
+    monkeypatch.setattr(part3, "LEARNING_RATE", 1e30)
+    said = run(part3, *SMALL, "--epochs", 1, "--runs", 1)
+    out = tmp_path / "out"
+    found = records.read_variants(out, "part3")
+    lost = {name for name, (r,) in found.items() if not np.isfinite(r["loss_curve"]).all()}
+    assert len(found) == 5
+    assert len(lost) >= 3
+    assert_lost(said, out, lost)
+    assert_pictures(out, "part3.png", "part3_spread.png")
+    assert all((out / f"part3_weights_{name}.png").exists() for name in found)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_one_learning_rate_is_lost_with_its_schedules(tmp_path, monkeypatch, run):
+    monkeypatch.setattr(part5, "LEARNING_RATES", {"1": 1e6, "01": 0.01, "001": 0.001})
+    arguments = (part5, *SMALL, "--arch", "mlp_2", "--epochs", 4)
+    said = run(*arguments)
+    variants = {path.name for path in (tmp_path / "out/runs/part5").iterdir()}
+    drops = {variant for variant in variants if "drop" in variant}
+    assert (len(drops), len(variants)) == (2, 6)
+    assert_lost(said, tmp_path / "out", drops | {"mlp_2_lr_1000000.0"})
+    result = pickle.loads((tmp_path / "out" / "part5_mlp_2.pkl").read_bytes())
+    assert np.isnan(result["loss_curve_1"]).all()
+    assert np.isfinite(result["loss_curve_01"]).all()
+    assert_pictures(tmp_path / "out", "part5_mlp_2.png", "part5_mlp_2_schedules.png")
+    again = run(*arguments)
+    assert "not finite" not in again
+    assert "test accuracy" in again

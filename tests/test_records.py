@@ -1,50 +1,55 @@
+"""Records: what is trained, what is found, what is refused, what is damaged."""
+
 import json
-from argparse import Namespace
+import random
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from helpers_faults import contents, flipped, results
+from helpers_records import options, write_record
 
-from averages import find_finished, label, mean_curve
-from data import Data
-from files import UserError, write_npz
-from records import Run, find_record, read_record, repeat
-from runs import complete, train_and_validate
-from training import Examples
+from experiments import records
+from experiments.aggregate import mean_curve
+from experiments.cli import StillTraining, label
+from experiments.config import replicate
+from experiments.records import DamagedRecord, find, load_results, read_variants, record_path
+from experiments.runner import require_finished, run_missing
+from experiments.storage import UserError, read_npz
 
-ARRAYS = {"loss_curve", "train_acc_curve", "val_acc_curve", "test_acc", "weights"}
+import part3_architectures as part3
+import part4_activations as part4
 
-
-def options(out, **changes):
-    defaults = {
-        "out": out, "data_dir": Path("unused"), "device": torch.device("cpu"), "quick": True,
-        "rank": 0, "world_size": 1, "plot_only": False, "arch": None, "dataset": "synthetic",
-        "runs": 2, "epochs": 1, "batch_size": 450, "seed": 5,
-    }  # fmt: skip
-    return Namespace(**defaults | changes)
+FOLDER = "runs/part3/mlp_1"
+CURVES = ("loss_curve", "train_acc_curve", "val_acc_curve")
 
 
-def plan(opts, **changes):
-    definition = {
-        "part": "part3", "variant": "mlp_1", "architecture": "mlp_1", "activation": "ReLU",
-        "optimizer": "Adam", "learning_rates": (0.001,),
-    }  # fmt: skip
-    return repeat(opts, **definition | changes)
+def plan(opts):
+    return replicate(part3.configure("mlp_1", opts), opts.runs)
+
+
+def complete(opts, train_run=part3.train_run):
+    run_missing(plan(opts), train_run, opts)
+
+
+def must_not_train(*_):
+    raise AssertionError("trained")
 
 
 @pytest.fixture
 def recorded(tmp_path):
-    opts = options(tmp_path)
-    complete(plan(opts), train_and_validate, opts)
+    """The options of two runs, which are recorded."""
+    opts = options(tmp_path, runs=2, seed=5)
+    complete(opts)
     return opts
 
 
+# ---- What a record holds, and when there is one
+
+
 def test_a_record_holds_curves_result_definition_and_environment(recorded):
-    record = read_record(recorded.out / "runs" / "part3" / "mlp_1" / "run_01.npz")
-    assert set(record.arrays) == ARRAYS
+    record = records.load(recorded.out / FOLDER / "run_01.npz")
+    assert set(record.arrays) == {*CURVES, "test_acc", "weights"}
     assert record["loss_curve"].dtype == np.float32
     assert record["loss_curve"].shape == (1,)  # 4,500 images, batches of 450: ten steps
     assert record["weights"].shape == (32, 1024)
@@ -53,137 +58,294 @@ def test_a_record_holds_curves_result_definition_and_environment(recorded):
         "part": "part3", "architecture": "mlp_1", "activation": "ReLU", "optimizer": "Adam",
         "learning_rates": [0.001], "drop_epochs": [], "epochs": 1, "batch_size": 450, "seed": 6,
         "split_seed": 449, "pixel_range": [-1.0, 1.0], "record_every": 10, "dataset": "synthetic",
-        "data_sha256": record.config["data_sha256"],
+        "initialization": "default", "data_sha256": record.config["data_sha256"],
     }  # fmt: skip
     assert len(record.config["data_sha256"]) == 64
-    assert set(record.environment) == {"torch", "device", "threads", "seconds"}
+    assert set(record.environment) == {
+        "torch", "device", "cpu_capability", "processes", "threads", "seconds",
+    }  # fmt: skip
 
 
 def test_runs_differ_in_seed_only_and_so_in_result(recorded):
-    first, second = (find_record(run, recorded.out) for run in plan(recorded))
+    first, second = (find(config, recorded.out) for config in plan(recorded))
     differing = {key for key in first.config if first.config[key] != second.config[key]}
     assert differing == {"seed"}
     assert not np.array_equal(first["weights"], second["weights"])
+    assert len({record_path(c, recorded.out) for c in plan(options(runs=120))}) == 120
 
 
-def test_what_is_recorded_is_not_trained_again(recorded):
-    def must_not_train(*_):
-        raise AssertionError("trained again")
-
-    complete(plan(recorded), must_not_train, recorded)
-    more = options(recorded.out, runs=3)
-    with pytest.raises(AssertionError, match="trained again"):
-        complete(plan(more), must_not_train, more)
+def test_the_same_definition_gives_the_same_bits(recorded, tmp_path):
+    again = options(tmp_path / "again", runs=2, seed=5)
+    complete(again)
+    assert results(tmp_path / "again") == {
+        name: arrays for name, arrays in results(recorded.out).items() if "again" not in name
+    }
 
 
-def test_the_same_definition_gives_the_same_record(recorded, tmp_path):
-    other = options(tmp_path / "other")
-    complete(plan(other), train_and_validate, other)
-    for run in plan(recorded):
-        one, two = find_record(run, recorded.out), find_record(run, other.out)
-        assert one.config == two.config
-        assert all(np.array_equal(one[name], two[name]) for name in ARRAYS)
-
-
-def test_fewer_runs_than_recorded_are_refused(recorded):
-    fewer = options(recorded.out, runs=1)
-    for act in (
-        lambda: complete(plan(fewer), train_and_validate, fewer),
-        lambda: find_finished({"mlp_1": plan(fewer)}, ["mlp_1"], fewer),
-    ):
-        with pytest.raises(UserError, match="mlp_1: holds 2 runs, more than the 1 asked for"):
-            act()
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [({"epochs": 2}, "epochs 1, now it is 2"), ({"seed": 9}, "seed 5, now it is 9"),
-     ({"batch_size": 90}, "batch_size 450, now it is 90")],
-)  # fmt: skip
-def test_another_definition_is_refused_and_nothing_is_touched(recorded, change, named):
-    before = {path: path.read_bytes() for path in recorded.out.rglob("*.npz")}
-    other = options(recorded.out, **change)
-    with pytest.raises(UserError, match=f"run_00.npz.*{named}.*--out"):
-        complete(plan(other), train_and_validate, other)
-    assert {path: path.read_bytes() for path in recorded.out.rglob("*.npz")} == before
-
-
-def test_records_on_other_data_are_refused(recorded):
-    (run, _) = plan(recorded)
-    assert find_record(run, recorded.out) is not None
-    with pytest.raises(UserError, match="data_sha256"):
-        find_record(run, recorded.out, data_sha256="0" * 64)
-
-
-def test_another_part_on_other_data_is_refused_before_training(recorded):
-    full = options(recorded.out, quick=False)
-    with pytest.raises(UserError, match="run_00.npz: recorded with other data; .*--out"):
-        complete(plan(full, part="part5"), train_and_validate, full)
-    assert not (recorded.out / "runs" / "part5").exists()
-
-
-def test_a_definition_that_lacks_something_counts_as_damage(recorded):
-    (run, _) = plan(recorded)
-    record = find_record(run, recorded.out)
-    config = {key: value for key, value in record.config.items() if key != "data_sha256"}
-    texts = {"config": np.array(json.dumps(config)), "environment": np.array("{}")}
-    write_npz(record.path, record.arrays | texts)
-    assert find_record(run, recorded.out) is None
-    assert record.path.with_suffix(".damaged").exists()
+def test_what_is_recorded_is_not_trained_again(recorded, capsys):
+    complete(recorded, must_not_train)
+    said = capsys.readouterr().out
+    assert said.endswith(f"part3: nothing to train, all is recorded in {recorded.out}\n")
+    with pytest.raises(AssertionError, match="trained"):
+        complete(options(recorded.out, runs=3, seed=5), must_not_train)
 
 
 def test_processes_share_the_runs(tmp_path):
     for rank in range(2):
         opts = options(tmp_path, runs=5, rank=rank, world_size=2)
-        complete(plan(opts), train_and_validate, opts)
-        done = [find_record(run, tmp_path) is not None for run in plan(opts)]
+        complete(opts)
+        done = [find(config, tmp_path) is not None for config in plan(opts)]
         assert done == ([True, False, True, False, True] if rank == 0 else [True] * 5)
 
 
-def test_unfinished_plans_are_not_averaged(recorded):
-    more = options(recorded.out, runs=3)
-    with pytest.raises(UserError, match="run_02.npz: not recorded yet"):
-        find_finished({"mlp_1": plan(more)}, ["mlp_1"], more)
-    assert find_finished({"mlp_1": plan(recorded)}, ["mlp_1"], recorded)["mlp_1"]
+def test_further_recorded_runs_are_all_used(recorded):
+    """`--runs` asks for at least so many."""
+    fewer = options(recorded.out, runs=1, seed=5)
+    complete(fewer, must_not_train)
+    found = load_results({"mlp_1": plan(fewer)}, recorded.out, ["mlp_1"])["mlp_1"]
+    assert [record.path.stem for record in found] == ["run_00", "run_01"]
+    other_seed = replace(plan(recorded)[1], seed=70)
+    write_record(other_seed, recorded.out, [1.0], found[0].config["data_sha256"])
+    with pytest.raises(UserError, match=r"run_01.npz: recorded with seed 70, now it is 6; .*--out"):
+        load_results({"mlp_1": plan(fewer)}, recorded.out, ["mlp_1"])
 
 
-def test_mean_curve_is_the_mean_over_records(recorded):
-    records = [find_record(run, recorded.out) for run in plan(recorded)]
-    expected = (records[0]["loss_curve"].astype(float) + records[1]["loss_curve"]) / 2
-    assert mean_curve(records, "loss_curve") == pytest.approx(expected.tolist())
-    assert all(isinstance(value, float) for value in mean_curve(records, "loss_curve"))
+def test_records_from_before_initializations_count(recorded):
+    (config, _) = plan(recorded)
+    record = find(config, recorded.out)
+    definition = {k: v for k, v in record.config.items() if k != "initialization"}
+    records.save(record.path, record.arrays, definition, {})
+    assert find(config, recorded.out).config["initialization"] == "default"
+    with pytest.raises(UserError, match="recorded with initialization default, now it is he"):
+        find(replace(config, initialization="he"), recorded.out)
 
 
-def test_schedule_replaces_the_optimizer_and_keeps_the_model():
-    """Equal to training by hand with one optimizer after another on the same network."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(60, 1, 32, 32, generator=generator)
-    examples = Examples(images, torch.randint(10, (60,), generator=generator))
-    opts = options(Path("unused"), epochs=3, batch_size=6)
-    (run, _) = plan(opts, optimizer="SGD", learning_rates=(0.1, 0.01), drop_epochs=(1,))
-    assert run.phases() == [(0.1, range(0, 1)), (0.01, range(1, 3))]
-    recorded = train_and_validate(run, Data(examples, examples, examples, ""), lambda step: None)
-
-    model, shuffle = run.start(Data(examples, examples, examples, ""))
-    for learning_rate in (0.1, 0.01, 0.01):
-        for batch in torch.randperm(60, generator=shuffle).split(6):
-            loss = nn.functional.cross_entropy(model(images[batch]), examples.labels[batch])
-            gradients = torch.autograd.grad(loss, list(model.parameters()))
-            with torch.no_grad():
-                for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-                    parameter -= learning_rate * gradient
-    torch.testing.assert_close(recorded["weights"], model[1].weight)
-    assert len(recorded["loss_curve"]) == 3
+# ---- What is refused, and left as it is
 
 
-def test_every_run_of_a_part_has_its_own_file():
-    runs = plan(options(Path("out"), runs=12))
-    assert len({run.path(Path("out")) for run in runs}) == 12
-    assert isinstance(runs[0], Run)
-    assert json.dumps(replace(runs[0], seed=3).config("x"))
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"epochs": 2}, "epochs 1, now it is 2"),
+        ({"seed": 9}, "seed 5, now it is 9"),
+        ({"batch_size": 90}, "batch_size 450, now it is 90"),
+        ({"quick": False, "runs": 3}, "other data"),
+    ],
+)
+def test_another_definition_is_neither_overwritten_nor_averaged(recorded, change, named):
+    before = contents(recorded.out)
+    other = options(recorded.out, **{"runs": 2, "seed": 5} | change)
+    with pytest.raises(UserError, match=f"run_00.npz: recorded with {named}.*--out"):
+        complete(other, must_not_train)
+    if "quick" not in change:  # without the data, --plot-only cannot tell
+        with pytest.raises(UserError, match=f"run_00.npz: recorded with {named}.*--out"):
+            load_results({"mlp_1": plan(other)}, other.out, ["mlp_1"])
+    assert contents(recorded.out) == before
+
+
+def test_records_on_other_data_are_refused(recorded, tmp_path):
+    (config, _) = plan(recorded)
+    assert find(config, recorded.out) is not None
+    with pytest.raises(UserError, match=r"recorded with data_sha256 .* now it is 000"):
+        find(config, recorded.out, data_sha256="0" * 64)
+    write_record(part3.configure("mlp_2", recorded), tmp_path, [1.0], "1" * 64)
+    plans = {name: [part3.configure(name, recorded)] for name in ("mlp_1", "mlp_2")}
+    with pytest.raises(UserError, match=r"mlp_1/run_01.npz: trained on other data than .*mlp_2"):
+        load_results(plans, tmp_path, [])
+
+
+def test_another_part_on_other_data_is_refused_before_training(recorded):
+    full = options(recorded.out, quick=False)
+    with pytest.raises(UserError, match=r"run_00.npz: recorded with other data; .*--out"):
+        run_missing([part4.configure("mlp_1", "relu", full)], part4.train_run, full)
+    assert not (recorded.out / "runs" / "part4").exists()
+
+
+def test_too_few_steps_for_a_point_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"run_00: 9 steps in all, .* every 10; .*--epochs"):
+        complete(options(tmp_path, batch_size=500), must_not_train)
+    assert contents(tmp_path) == {}
+
+
+def test_unfinished_plans_are_not_averaged(tmp_path):
+    opts = options(tmp_path, runs=2)
+    for config in plan(opts)[:1]:
+        write_record(config, tmp_path, [1.0])
+    whole = part3.configure("mlp_2", opts)
+    write_record(whole, tmp_path, [1.0])
+    plans, required = {"mlp_1": plan(opts), "mlp_2": [whole]}, ["mlp_1", "mlp_2"]
+    found = load_results(plans, tmp_path, required)
+    assert set(found) == {"mlp_2"}
+
+    def require(**changes):
+        require_finished(plans, required, found, options(tmp_path, **changes))
+
+    for changes in ({}, {"plot_only": True, "arch": "mlp_1"}):
+        with pytest.raises(UserError, match=r"mlp_1/run_01.npz: not recorded yet; train it"):
+            require(**changes)
+    with pytest.raises(StillTraining, match="other processes still train mlp_1"):
+        require(world_size=2)
+    require(plot_only=True)  # one finished plan is enough
+    require_finished(plans, ["mlp_2"], found, opts)
+    with pytest.raises(UserError, match="not recorded yet"):
+        require_finished(plans, required, {}, options(tmp_path, plot_only=True))
+
+
+def test_a_record_that_was_cut_to_another_length_is_not_averaged(tmp_path):
+    """It is well formed, and only the others tell that it is too short."""
+    opts = options(tmp_path, runs=2)
+    for config, points in zip(plan(opts), (10, 5), strict=True):
+        write_record(config, tmp_path, np.ones(points))
+    with pytest.raises(UserError, match=r"run_01.npz: 5 points, fewer .*run_00.npz; move it away"):
+        load_results({"mlp_1": plan(opts)}, tmp_path, ["mlp_1"])
+
+
+def test_what_is_not_required_need_not_be_readable(tmp_path):
+    opts = options(tmp_path)
+    for name in ("mlp_1", "mlp_2", "cnn_3"):
+        write_record(part3.configure(name, opts), tmp_path, [1.0])
+    (tmp_path / "runs/part3/mlp_2/run_00.npz").write_text("damaged")
+    other = options(tmp_path, seed=3)
+    plans = {name: [part3.configure(name, opts)] for name in ("mlp_1", "mlp_2")}
+    plans["cnn_3"] = [part3.configure("cnn_3", other)]
+    assert set(load_results(plans, tmp_path, ["mlp_1"])) == {"mlp_1"}
+    for required in ("mlp_2", "cnn_3"):
+        with pytest.raises(UserError, match=f"{required}/run_00.npz"):
+            load_results(plans, tmp_path, [required])
+
+
+def test_all_records_of_a_part_are_read_if_each_folder_has_one_definition(tmp_path):
+    for number, config in enumerate(plan(options(tmp_path, runs=3))):
+        write_record(config, tmp_path, [number])
+    (tmp_path / "runs/part3/cnn_3").mkdir()
+    ((name, found),) = read_variants(tmp_path, "part3").items()
+    assert name == "mlp_1"
+    assert [record["loss_curve"].item() for record in found] == [0, 1, 2]
+    write_record(replace(config, epochs=2), tmp_path, [2.0])
+    with pytest.raises(UserError, match=r"run_02.npz: defined otherwise than .*run_00.npz"):
+        read_variants(tmp_path, "part3")
+
+
+def test_mean_curve_is_the_mean_over_records(tmp_path):
+    for config, curve in zip(plan(options(runs=2)), ([1, 2.5], [2, 5.5]), strict=True):
+        write_record(config, tmp_path, curve)
+    means = mean_curve(read_variants(tmp_path, "part3")["mlp_1"], "loss_curve")
+    assert means == [1.5, 4.0]
+    assert all(type(value) is float for value in means)
 
 
 def test_small_protocols_say_so_in_their_label():
-    assert label("cnn_3", Namespace(dataset="cifar10", quick=False)) == "cnn_3"
-    assert label("cnn_3", Namespace(dataset="cifar10", quick=True)) == "cnn_3 (quick)"
-    assert label("cnn_3", Namespace(dataset="synthetic", quick=True)) == "cnn_3 (synthetic, quick)"
+    assert label("cnn_3", options(dataset="cifar10", quick=False)) == "cnn_3"
+    assert label("cnn_3", options(dataset="cifar10")) == "cnn_3 (quick)"
+    assert label("cnn_3", options(unscaled=True)) == "cnn_3 (synthetic, quick, unscaled)"
+
+
+# ---- What is damaged
+
+
+def rewritten(**changes):
+    """A damage: these arrays instead of those in the record, None for those that are lost."""
+
+    def damage(path):
+        arrays = read_npz(path, 10**8)
+        arrays |= {k: v(arrays[k]) if callable(v) else v for k, v in changes.items()}
+        np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+
+    return damage
+
+
+def replaced(change):
+    """A damage: `change` of the record's bytes."""
+    return lambda path: path.write_bytes(change(path.read_bytes()))
+
+
+def less_defined(text):
+    definition = json.loads(str(text))
+    del definition["data_sha256"]
+    return np.array(json.dumps(definition))
+
+
+DAMAGES = {
+    "empty": replaced(lambda data: b""),
+    "truncated": replaced(lambda data: data[: len(data) // 2]),
+    "last byte lost": replaced(lambda data: data[:-1]),
+    "a bit of the weights flipped": replaced(lambda data: flipped(data, 4 * len(data))),
+    "another file": replaced(lambda data: b"my notes"),
+    "zeros, as after a power cut": replaced(lambda data: bytes(len(data))),
+    "too large": rewritten(more=np.zeros(51_000_000, np.uint8)),
+    "no loss curve": rewritten(loss_curve=None),
+    "no validation curve": rewritten(val_acc_curve=None),
+    "no weights": rewritten(weights=None),
+    "a curve in double precision": rewritten(loss_curve=lambda curve: curve.astype(np.float64)),
+    "a curve of words": rewritten(val_acc_curve=lambda curve: curve.astype(str)),
+    "a shorter curve": rewritten(train_acc_curve=lambda curve: curve[:-1]),
+    "a curve of no points": rewritten(loss_curve=lambda curve: curve[:0]),
+    "a curve of two dimensions": rewritten(loss_curve=lambda curve: curve[None]),
+    "several test accuracies": rewritten(test_acc=lambda value: np.stack([value, value])),
+    "weights of other images": rewritten(weights=lambda weights: weights[:, :784]),
+    "weights of no units": rewritten(weights=lambda weights: weights[:0]),
+    "pickled objects": rewritten(weights=np.array([{}], dtype=object)),
+    "no definition": rewritten(config=None),
+    "half a definition": rewritten(config=lambda text: np.array(str(text)[:100])),
+    "a list for a definition": rewritten(config=np.array("[]")),
+    "a definition that lacks something": rewritten(config=less_defined),
+    "no environment": rewritten(environment=None),
+}
+
+
+def test_damaged_records_are_reported_moved_aside_and_trained_again(tmp_path, capsys):
+    """But not by --plot-only, which only reports them."""
+    opts = options(tmp_path, runs=len(DAMAGES))
+    complete(opts)
+    before = results(tmp_path)
+    damaged = {}
+    for number, (name, damage) in enumerate(DAMAGES.items()):
+        path = tmp_path / FOLDER / f"run_{number:02d}.npz"
+        damage(path)
+        damaged[f"{FOLDER}/{path.stem}.damaged"] = path.read_bytes()
+        with pytest.raises(DamagedRecord, match=rf"{path}: damaged \(.*without --plot-only"):
+            load_results({name: plan(opts)[number : number + 1]}, tmp_path, [name])
+        assert path.read_bytes() == damaged[f"{FOLDER}/{path.stem}.damaged"]
+    capsys.readouterr()
+    complete(opts)
+    said = capsys.readouterr().out
+    for number, name in enumerate(DAMAGES):
+        path = f"{tmp_path}/{FOLDER}/run_{number:02d}"
+        assert said.count(f"{path}.npz: damaged (") == 1, name
+        assert f"moved to run_{number:02d}.damaged, it will be trained again" in said
+        assert f"part3 mlp_1 run_{number:02d}: test accuracy" in said
+    assert results(tmp_path) == before | damaged
+
+
+def test_any_truncated_record_and_any_flipped_bit_is_recognised(tmp_path):
+    """A bit that nothing depends on, such as of the time in the archive, may be any."""
+    (config,) = plan(options(tmp_path))
+    weights = np.random.default_rng(0).standard_normal((32, 1024))
+    write_record(config, tmp_path, np.arange(10), weights=weights)
+    path = record_path(config, tmp_path)
+    whole, expected = path.read_bytes(), records.load(path)
+    generator = random.Random(6)
+    structure = [*range(8 * 300), *range(8 * (len(whole) - 900), 8 * len(whole))]
+    bits = generator.sample(range(8 * len(whole)), 600) + generator.sample(structure, 600)
+    lengths = generator.sample(range(len(whole)), 300)
+    recognised = 0
+    for damaged in [flipped(whole, bit) for bit in bits] + [whole[:length] for length in lengths]:
+        path.write_bytes(damaged)
+        try:
+            record = records.load(path)
+        except DamagedRecord:
+            recognised += 1
+            continue
+        for name in (*CURVES, "test_acc", "weights"):
+            np.testing.assert_array_equal(record[name], expected[name], strict=True)
+        assert record.config == expected.config
+    assert recognised > 1200
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_damaged(tmp_path):
+    (config,) = plan(options(tmp_path))
+    record_path(config, tmp_path).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"run_00.npz: cannot be read \(Is a directory\)") as caught:
+        complete(options(tmp_path), must_not_train)
+    assert not isinstance(caught.value, DamagedRecord)
+    assert record_path(config, tmp_path).exists()

@@ -1,54 +1,77 @@
+"""Where the accuracy stops increasing, and the learning rate that is lowered there."""
+
 import numpy as np
 import pytest
+import torch
+from helpers_records import options
+from torch import nn
 
-from part5_learning_rate import MIN_GAIN, PATIENCE, stops_increasing
+from experiments.aggregate import MIN_GAIN, PATIENCE, epoch_means, plateau_epoch
+from experiments.training import new_model, new_train_generator
+
+import part5_learning_rate as part5
+from data import Data, Examples
+
+PLATEAUS = {  # means of the epochs, and the epoch that is read off
+    "the first epoch that is not surpassed": (
+        [20, 30, 40, 50, 55, 55.2, 55.1, 55.3, 55.0, 55.4], 5,
+    ),
+    "a pause shorter than the patience does not count": ([20, 30, 30, 30, 40, 40, 40, 40, 40], 5),
+    "gains that are not larger than the least do not count": (
+        [30 + MIN_GAIN / PATIENCE * epoch for epoch in range(10)], 1,
+    ),
+    "a falling curve stops at its top": ([30, 50, 60, 58, 56, 54, 52], 3),
+    "a curve that still rises gives its last epoch": (range(20), 20),
+    "a pause at the end that is long enough": ([*range(17), 16, 16.1, 16.2], 17),
+    "a pause at the end is no plateau yet": ([*range(18), 17, 17.1], 20),
+}  # fmt: skip
 
 
-def curve(by_epoch, points_per_epoch=90):
-    return np.repeat(by_epoch, points_per_epoch)
-
-
-def test_the_first_epoch_that_is_not_surpassed():
-    rising = [20, 30, 40, 50, 55, 55.2, 55.1, 55.3, 55.0, 55.4]
-    assert stops_increasing(curve(rising), 10) == 5
-
-
-def test_a_pause_shorter_than_the_patience_does_not_count():
+@pytest.mark.parametrize("case", PLATEAUS)
+def test_accuracy_stops_increasing_at(case):
+    by_epoch, expected = PLATEAUS[case]
     assert PATIENCE == 3
-    pausing = [20, 30, 30, 30, 40, 40, 40, 40, 40]
-    assert stops_increasing(curve(pausing), 9) == 5
-
-
-def test_a_gain_has_to_be_larger_than_the_least():
-    small = [30 + MIN_GAIN / PATIENCE * epoch for epoch in range(10)]
-    assert stops_increasing(curve(small), 10) == 1
-
-
-def test_a_falling_curve_stops_at_its_top():
-    assert stops_increasing(curve([30, 50, 60, 58, 56, 54, 52]), 7) == 3
+    assert plateau_epoch(np.repeat(by_epoch, 90), len(by_epoch)) == expected
 
 
 def test_epochs_before_the_last_drop_are_not_considered():
-    two_plateaus = [20, 30, 30, 30, 30, 40, 45, 45, 45, 45]
-    assert stops_increasing(curve(two_plateaus), 10) == 2
-    assert stops_increasing(curve(two_plateaus), 10, after=5) == 7
-
-
-def test_a_curve_that_still_rises_gives_its_last_epoch():
-    assert stops_increasing(curve(np.arange(20)), 20) == 20
-
-
-def test_a_pause_at_the_end_is_no_plateau_yet():
-    assert stops_increasing(curve([*range(17), 16, 16.1, 16.2]), 20) == 17
-    assert stops_increasing(curve([*range(18), 17, 17.1]), 20) == 20
+    two_plateaus = np.repeat([20, 30, 30, 30, 30, 40, 45, 45, 45, 45], 90)
+    assert plateau_epoch(two_plateaus, 10) == 2
+    assert plateau_epoch(two_plateaus, 10, after=2) == 7
+    assert plateau_epoch(two_plateaus, 10, after=7) == 10
 
 
 def test_noise_around_a_plateau_is_smoothed():
     noise = np.random.default_rng(0).normal(0, 2, 20 * 90)
     by_epoch = [30, 45, 52, 56, 58, *[59] * 15]
-    assert stops_increasing(curve(by_epoch) + noise, 20) in (5, 6)
+    assert plateau_epoch(np.repeat(by_epoch, 90) + noise, 20) in (5, 6)
 
 
-@pytest.mark.parametrize("points", [1, 3, 7, 20, 25])
-def test_epochs_need_not_hold_a_whole_number_of_points(points):
-    assert 1 <= stops_increasing(np.linspace(10, 11, points), 10) <= 10
+def test_epochs_need_not_hold_a_whole_number_of_points():
+    assert epoch_means(np.array([1.0, 2.0, 6.0]), 2).tolist() == pytest.approx([4 / 3, 14 / 3])
+    for points in (1, 3, 7, 20, 25):
+        assert 1 <= plateau_epoch(np.linspace(10, 11, points), 10) <= 10
+
+
+def test_schedule_replaces_the_optimizer_and_keeps_the_model():
+    """Equal to training by hand with one learning rate after another on the same network."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(60, 1, 32, 32, generator=generator)
+    examples = Examples(images, torch.randint(10, (60,), generator=generator))
+    small = options(arch="mlp_2", batch_size=6)
+    config = part5.configure(small, "drop_01", (0.1, 0.01), epochs=3, drop_epochs=(1,))
+    assert config.phases() == [(0.1, range(1)), (0.01, range(1, 3))]
+    data = Data(examples, examples, examples, "")
+    recorded = part5.train_run(config, data, lambda step: None)
+
+    model = new_model(config, torch.device("cpu"))
+    loader = new_train_generator(config, examples)
+    for learning_rate in (0.1, 0.01, 0.01):
+        for batch, labels in loader:
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            with torch.no_grad():
+                for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                    parameter.sub_(gradient, alpha=learning_rate)
+    torch.testing.assert_close(recorded["weights"], model[1].weight)
+    assert len(recorded["val_acc_curve"]) == 3

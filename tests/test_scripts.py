@@ -1,33 +1,51 @@
-"""Every script end to end, in a process of its own, on synthetic data."""
+"""Every script end to end on synthetic data: files, dictionaries, figures."""
 
 import pickle
 import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, run_script
+from conftest import ROOT, TINY, call_script, run_script
+from helpers_faults import assert_succeeds, run
 from PIL import Image
 
-from records import read_record
+from experiments.records import load
 
 NO_DATA = ("--data-dir", "/nowhere")
-PART3_KEYS = {"name", "loss_curve", "train_acc_curve", "val_acc_curve", "test_acc", "weights"}
-PART4_KEYS = {
-    "name", "relu_loss_curve", "sigmoid_loss_curve", "relu_grad_curve", "sigmoid_grad_curve",
-}  # fmt: skip
-PART5_KEYS = {"name"} | {f"{c}_curve_{s}" for c in ("loss", "val_acc") for s in ("1", "01", "001")}
+PART3, PART3_KEYS = (
+    ("part3_architectures.py", *TINY, "--epochs", 2),
+    {"name", "loss_curve", "train_acc_curve", "val_acc_curve", "test_acc", "weights"},
+)
+PART4, PART4_KEYS = (
+    ("part4_activations.py", *TINY, "--epochs", 1),
+    {"name"} | {f"{a}_{c}_curve" for a in ("relu", "sigmoid") for c in ("loss", "grad")},
+)
+PART5, PART5_KEYS = (
+    ("part5_learning_rate.py", *TINY, "--epochs", 4, "--arch", "mlp_2"),
+    {"name"} | {f"{c}_curve_{s}" for c in ("loss", "val_acc") for s in ("1", "01", "001")},
+)
+SCHEDULES = {"one_drop": "drop_??", "two_drops": "drop_??_??", "adam": "adam"}
+SCHEDULES_KEYS = {"name", "drop_epochs"} | {
+    f"{c}_{kind}" for c in ("val_acc_curve", "test_acc") for kind in SCHEDULES
+}
 
 
-def load(path):
-    return pickle.loads(path.read_bytes())
-
-
-def assert_plain_curves(result, points):
+def dictionary(path, keys, points):
+    """The dictionary in a file, which has these keys and plain curves of so many points."""
+    result = pickle.loads(path.read_bytes())
+    assert set(result) == keys
+    assert result["name"].endswith(" (synthetic, quick)")
     for key, value in result.items():
-        if key.endswith("curve") or "_curve_" in key:
+        if "_curve" in key:
             assert type(value) is list
             assert len(value) == points
             assert all(type(element) is float for element in value)
+    return result
+
+
+def recorded(out, pattern):
+    """The records whose paths match, in order."""
+    return [load(path) for path in sorted(out.glob(f"runs/{pattern}.npz"))]
 
 
 def assert_figures(folder, *names):
@@ -37,7 +55,7 @@ def assert_figures(folder, *names):
 
 
 def test_part2(tmp_path):
-    done = run_script("part2_conv.py", "--out", tmp_path)
+    done = call_script("part2_conv.py", "--out", tmp_path)
     assert "built-in digits" in done.stdout
     assert "largest difference from torch.conv2d" in done.stdout
     assert np.load(tmp_path / "part2_out.npy").shape == (5, 8, 25, 25)
@@ -48,120 +66,132 @@ def test_part2_with_files(tmp_path):
     np.save(tmp_path / "images.npy", np.ones((2, 3, 6, 6), np.uint8))
     np.save(tmp_path / "bank.npy", np.ones((4, 3, 2, 2)))
     files = ("--samples", tmp_path / "images.npy", "--kernel", tmp_path / "bank.npy")
-    done = run_script("part2_conv.py", *files, "--out", tmp_path)
+    done = call_script("part2_conv.py", *files, cwd=tmp_path)
     assert "built-in" not in done.stdout
-    assert (np.load(tmp_path / "part2_out.npy") == 12).all()
+    assert (np.load(tmp_path / "results" / "part2_out.npy") == 12).all()
 
 
-def test_part3(tiny_results):
-    for name, shape in (("mlp_2", (32, 1024)), ("cnn_5", (8, 1, 3, 3))):
-        result = load(tiny_results / f"part3_{name}.pkl")
-        assert set(result) == PART3_KEYS
-        assert result["name"] == f"{name} (synthetic, quick)"
-        assert_plain_curves(result, points=6)
-        assert type(result["test_acc"]) is float
-        assert type(result["weights"]) is np.ndarray
-        assert result["weights"].shape == shape
-        paths = sorted((tiny_results / "runs" / "part3" / name).iterdir())
-        assert [path.name for path in paths] == ["run_00.npz", "run_01.npz"]
-        records = [read_record(path) for path in paths]
-        best = max(records, key=lambda record: record.test_acc)
-        assert result["test_acc"] == best.test_acc
-        np.testing.assert_array_equal(result["weights"], best["weights"])
-        mean = (records[0]["val_acc_curve"].astype(float) + records[1]["val_acc_curve"]) / 2
-        np.testing.assert_allclose(result["val_acc_curve"], mean)
-    assert_figures(tiny_results, "part3", "part3_spread")
-    assert_figures(tiny_results, "part3_weights_mlp_2", "part3_weights_cnn_5")
+@pytest.mark.parametrize(("name", "shape"), [("mlp_2", (32, 1024)), ("cnn_5", (8, 1, 3, 3))])
+def test_part3(name, shape, tiny_results):
+    result = dictionary(tiny_results / f"part3_{name}.pkl", PART3_KEYS, points=6)
+    assert result["name"] == f"{name} (synthetic, quick)"
+    assert type(result["test_acc"]) is float
+    assert type(result["weights"]) is np.ndarray
+    assert result["weights"].shape == shape
+    first, second = runs = recorded(tiny_results, f"part3/{name}/run_0[01]")
+    best = max(runs, key=lambda record: record.test_acc)
+    assert result["test_acc"] == best.test_acc
+    np.testing.assert_array_equal(result["weights"], best["weights"])
+    for curve in ("loss_curve", "train_acc_curve", "val_acc_curve"):
+        mean = (first[curve].astype(float) + second[curve]) / 2
+        np.testing.assert_allclose(result[curve], mean)
+    assert_figures(tiny_results, "part3", "part3_spread", f"part3_weights_{name}")
 
 
 def test_part4(tiny_results):
-    result = load(tiny_results / "part4_cnn_5.pkl")
-    assert set(result) == PART4_KEYS
-    assert_plain_curves(result, points=3)
-    records = [
-        read_record(tiny_results / "runs" / "part4" / f"cnn_5_{activation}" / "run_00.npz")
-        for activation in ("relu", "sigmoid")
-    ]
+    result = dictionary(tiny_results / "part4_cnn_5.pkl", PART4_KEYS, points=3)
+    records = recorded(tiny_results, "part4/cnn_5_*/run_00")
     for record, activation in zip(records, ("ReLU", "Sigmoid"), strict=True):
         assert record.config["activation"] == activation
         assert record.config["split_seed"] is None
         assert record.config["optimizer"] == "SGD"
         assert record.config["learning_rates"] == [0.01]
-    np.testing.assert_allclose(result["relu_grad_curve"], records[0]["grad_curve"])
-    np.testing.assert_allclose(result["sigmoid_grad_curve"], records[1]["grad_curve"])
     assert max(result["sigmoid_grad_curve"]) < min(result["relu_grad_curve"])
     assert_figures(tiny_results, "part4")
 
 
 def test_part5(tiny_results):
-    result = load(tiny_results / "part5_mlp_2.pkl")
-    assert set(result) == PART5_KEYS
-    assert_plain_curves(result, points=12)
-    assert_figures(tiny_results, "part5_mlp_2", "part5_mlp_2_schedules")
-    folder = tiny_results / "runs" / "part5"
-    (two_drops,) = folder.glob("mlp_2_drop_??_??")
-    record = read_record(two_drops / "run_00.npz")
-    assert record.config["learning_rates"] == [0.1, 0.01, 0.001]
-    first, second = record.config["drop_epochs"]
-    assert two_drops.name == f"mlp_2_drop_{first:02d}_{second:02d}"
-    assert record.config["epochs"] == 6
-    one_drop = read_record(folder / f"mlp_2_drop_{first:02d}" / "run_00.npz")
-    constant = read_record(folder / "mlp_2_lr_0.1" / "run_00.npz")
+    dictionary(tiny_results / "part5_mlp_2.pkl", PART5_KEYS, points=12)
+    schedules = dictionary(tiny_results / "part5_mlp_2_schedules.pkl", SCHEDULES_KEYS, points=18)
+    assert_figures(tiny_results, *(f"part5_mlp_2{end}" for end in ("", "_spread", "_schedules")))
+    (two_drops,) = recorded(tiny_results, "part5/mlp_2_drop_??_??/run_00")
+    first, second = two_drops.config["drop_epochs"]
+    assert schedules["drop_epochs"] == [first, second]
+    assert two_drops.path.parent.name == f"mlp_2_drop_{first:02d}_{second:02d}"
+    assert two_drops.config["learning_rates"] == [0.1, 0.01, 0.001]
+    (one_drop,) = recorded(tiny_results, f"part5/mlp_2_drop_{first:02d}/run_00")
+    (constant,) = recorded(tiny_results, "part5/mlp_2_lr_0.1/run_00")
     same = 3 * first  # until the first drop it is the same training, bit for bit
     np.testing.assert_array_equal(one_drop["loss_curve"][:same], constant["loss_curve"][:same])
-    assert len(one_drop["val_acc_curve"]) == 18
+    (adam,) = recorded(tiny_results, "part5/mlp_2_adam/run_00")
+    assert (adam.config["optimizer"], adam.config["learning_rates"]) == ("Adam", [0.001])
+    assert {r.config["epochs"] for r in (one_drop, two_drops, adam)} == {6}
+
+
+def test_more_runs_leave_the_first_ones_curves_in_the_dictionaries(tiny_results, tmp_path):
+    """Parts 4 and 5 are not averaged, and all runs drop at the epochs read off the first one."""
+    out = tmp_path / "out"
+    shutil.copytree(tiny_results, out)
+    variants = {path.parent for path in out.glob("runs/part[45]/*/run_00.npz")}
+    done = call_script(*PART4, "--arch", "cnn_5", "--runs", 2, "--out", out)
+    assert "part4_spread.png" in done.stdout
+    call_script(*PART5, "--runs", 2, "--out", out)
+    assert {path.parent for path in out.glob("runs/part[45]/*/run_01.npz")} == variants
+
+    for name in ("part4_cnn_5", "part5_mlp_2"):
+        assert (out / f"{name}.pkl").read_bytes() == (tiny_results / f"{name}.pkl").read_bytes()
+    schedules = dictionary(out / "part5_mlp_2_schedules.pkl", SCHEDULES_KEYS, points=18)
+    for kind, pattern in SCHEDULES.items():
+        (first,) = recorded(out, f"part5/mlp_2_{pattern}/run_00")
+        assert schedules[f"val_acc_curve_{kind}"] == first["val_acc_curve"].tolist()
+        assert schedules[f"test_acc_{kind}"] == first.test_acc
+    part4 = pickle.loads((out / "part4_cnn_5.pkl").read_bytes())
+    for activation in ("relu", "sigmoid"):
+        (first,) = recorded(out, f"part4/cnn_5_{activation}/run_00")
+        assert part4[f"{activation}_grad_curve"] == first["grad_curve"].tolist()
+        assert part4[f"{activation}_loss_curve"] == first["loss_curve"].tolist()
+    part5 = pickle.loads((out / "part5_mlp_2.pkl").read_bytes())
+    for suffix, rate in (("1", 0.1), ("01", 0.01), ("001", 0.001)):
+        (first,) = recorded(out, f"part5/mlp_2_lr_{rate}/run_00")
+        assert part5[f"val_acc_curve_{suffix}"] == first["val_acc_curve"].tolist()
 
 
 def test_part5_takes_epochs_by_hand_and_compares_with_adam(tiny_results, tmp_path):
-    shutil.copytree(tiny_results, tmp_path / "out")
-    arguments = (*TINY, "--epochs", 4, "--arch", "mlp_2", "--out", tmp_path / "out")
-    done = run_script("part5_learning_rate.py", *arguments, "--drop-epochs", 2, 3)
-    assert "Adam in part 3: test accuracy" in done.stdout
-    assert "(2 runs)" in done.stdout
-    assert (tmp_path / "out" / "runs" / "part5" / "mlp_2_drop_02_03" / "run_00.npz").exists()
-    shutil.rmtree(tmp_path / "out" / "runs" / "part3")
-    done = run_script("part5_learning_rate.py", *arguments, "--drop-epochs", 2, 3)
-    assert "run part3_architectures.py" in done.stdout
-
-
-def test_part5_reads_the_drops_off_the_first_of_several_repetitions(tiny_results, tmp_path):
-    shutil.copytree(tiny_results / "runs" / "part5", tmp_path / "runs" / "part5")
-    schedules = sorted(path.name for path in (tmp_path / "runs" / "part5").iterdir())
-    arguments = (*TINY, "--epochs", 4, "--arch", "mlp_2", "--out", tmp_path)
-    run_script("part5_learning_rate.py", *arguments, "--runs", 2)
-    paths = sorted((tmp_path / "runs" / "part5").glob("*/run_01.npz"))
-    assert [path.parent.name for path in paths] == schedules
-
-
-@pytest.mark.parametrize(
-    ("script", "arguments"),
-    [
-        ("part2_conv.py", ()),
-        ("part3_architectures.py", (*TINY, "--epochs", 2, *NO_DATA)),
-        ("part4_activations.py", (*TINY, "--epochs", 1, *NO_DATA)),
-        ("part5_learning_rate.py", (*TINY, "--epochs", 4, "--arch", "mlp_2", *NO_DATA)),
-    ],
-)
-def test_figures_are_made_again_from_the_records_alone(script, arguments, tiny_results, tmp_path):
-    part = script.split("_")[0]
     out = tmp_path / "out"
+    shutil.copytree(tiny_results, out)
+    command = (*PART5, "--out", out, "--drop-epochs", 2, 3)
+    shown = call_script(*command).stdout
+    for training in ("one drop", "two drops", "Adam"):
+        assert f"\n{training}: test accuracy" in shown
+    assert "(2 runs)" in shown.split("Adam in part 3: test accuracy")[1]
+    assert len(recorded(out, "part5/mlp_2_drop_02_03/run_00")) == 1
+    shutil.rmtree(out / "runs" / "part3")
+    assert "in part 3" not in call_script(*command).stdout
+
+
+def test_part5_is_not_done_without_the_training_that_a_drop_is_read_off(tmp_path):
+    done = call_script(*PART5, "--plot-only", "--out", tmp_path, status=1)
+    assert "mlp_2_lr_0.1/run_00.npz: not recorded yet" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("part2_conv.py",), PART3, PART4, PART5])
+def test_figures_are_made_again_from_the_records_alone(command, tiny_results, tmp_path):
+    """In a process of its own, without data."""
+    part, out = command[0].split("_")[0], tmp_path / "out"
     shutil.copytree(tiny_results, out)
     for figure in out.glob("*.png"):
         figure.unlink()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    run_script(script, *arguments, "--out", out, "--plot-only")
+    no_data = NO_DATA if len(command) > 1 else ()
+    done = run_script(*command, *no_data, "--out", out, "--plot-only")
     made = {path.name for path in out.glob(f"{part}*.png")}
-    assert made == {path.name for path in tiny_results.glob(f"{part}*.png")}
+    recorded_only = {path.name for path in tiny_results.glob(f"{part}*.png")}
+    assert made == recorded_only - {"part2_kernels.png"}  # which needs the images and kernels
+    assert all(str(out / name) in done.stdout for name in made)
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_without_training_nothing_needs_the_data(tiny_results):
-    """A finished plan is found finished, and its dictionary stays what it is."""
-    before = (tiny_results / "part3_cnn_5.pkl").read_bytes()
-    arguments = (*TINY, "--epochs", 2, "--arch", "cnn_5", "--out", tiny_results)
-    done = run_script("part3_architectures.py", *arguments, *NO_DATA)
-    assert "run_00" not in done.stdout
-    assert (tiny_results / "part3_cnn_5.pkl").read_bytes() == before
+def test_at_least_so_many_runs(tmp_path):
+    """All that is recorded is averaged, and without training nothing needs the data."""
+    command = (*PART3, "--arch", "mlp_1", "--out", tmp_path)
+    call_script(*command, "--runs", 3)
+    assert len(recorded(tmp_path, "part3/mlp_1/run_*")) == 3
+    before = (tmp_path / "part3_mlp_1.pkl").read_bytes()
+    (tmp_path / "part3_mlp_1.pkl").unlink()
+    done = call_script(*command, "--runs", 2, *NO_DATA)
+    assert f"part3: nothing to train, all is recorded in {tmp_path}" in done.stdout
+    assert "test accuracy" not in done.stdout
+    assert (tmp_path / "part3_mlp_1.pkl").read_bytes() == before
 
 
 COURSE_UTILS = """
@@ -176,19 +206,25 @@ part4Plots = part5Plots = part3Plots
 def visualizeWeights(weights, save_dir, filename='weigths'):
     save(save_dir, filename)
 """
+RUN_ALL = """
+import runpy, sys
+for line in sys.argv[1:]:
+    sys.argv = line.split()
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def test_the_courses_own_utils_can_take_the_place_of_ours(tiny_results, tmp_path):
     """With a file that has the course's signatures and nothing else."""
     for source in ROOT.glob("*.py"):
         shutil.copy(source, tmp_path)
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     (tmp_path / "utils.py").write_text(COURSE_UTILS)
     shutil.copytree(tiny_results, tmp_path / "out")
-    for script, arguments in (
-        ("part2_conv.py", ()),
-        ("part3_architectures.py", (*TINY, "--epochs", 2)),
-        ("part4_activations.py", (*TINY, "--epochs", 1)),
-        ("part5_learning_rate.py", (*TINY, "--epochs", 4, "--arch", "mlp_2")),
-    ):
-        run_script(tmp_path / script, *arguments, "--plot-only", "--out", tmp_path / "out")
-    assert (tmp_path / "out" / "part5_mlp_2.png").read_bytes() == b""
+    lines = (
+        " ".join(map(str, (*command, "--plot-only", "--out", "out")))
+        for command in (("part2_conv.py",), PART3, PART4, PART5)
+    )
+    assert_succeeds(run(("-c", RUN_ALL), *lines, cwd=tmp_path))
+    for figure in ("part2", "part3", "part3_weights_cnn_5", "part4", "part5_mlp_2"):
+        assert (tmp_path / "out" / f"{figure}.png").read_bytes() == b""

@@ -1,0 +1,177 @@
+"""What a training asks of a GPU.
+
+The "meta" device has no numbers, so any wait for it is an error.
+"""
+
+import re
+from argparse import Namespace
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from experiments import cli
+from experiments.training import evaluate, new_model
+
+import part3_architectures as part3
+import part4_activations as part4
+import part5_learning_rate as part5
+from data import prepare
+
+EPOCHS = 2
+META = torch.device("meta")
+OPTIONS = Namespace(
+    seed=0, epochs=EPOCHS, batch_size=50, dataset="synthetic", arch="cnn_4", unscaled=False,
+    initialized=False,
+)  # fmt: skip
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the copies between devices by their direction; all else has to stay on one device."""
+
+    def __init__(self):
+        super().__init__()
+        self.copies = Counter()
+        self.layouts = set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
+        devices = list(dict.fromkeys(t.device.type for t in tensors))
+        if len(devices) > 1:
+            copy = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+            assert operation in copy, f"{operation} of tensors on {devices}"
+            self.copies[tuple(devices)] += 1
+        if operation is torch.ops.aten.convolution.default:
+            weight = args[1]
+            self.layouts.add(weight.is_contiguous())
+        return out
+
+
+def arrays(num_train=1000, num_test=200):
+    """Noise in the form of the data's cache."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape):
+        return torch.randint(256, shape, generator=generator, dtype=torch.uint8).numpy()
+
+    return {
+        "train_images": noise(num_train, 32, 32), "train_labels": noise(num_train) % 10,
+        "test_images": noise(num_test, 32, 32), "test_labels": noise(num_test) % 10,
+    }  # fmt: skip
+
+
+def not_fused(config, model, learning_rate):
+    """An optimizer for a device that has no fused step."""
+    optimizer_class = getattr(torch.optim, config.optimizer)
+    return optimizer_class(model.parameters(), lr=learning_rate, foreach=True)
+
+
+CONFIGS = {
+    "part3 mlp_2": (part3, part3.configure("mlp_2", OPTIONS)),
+    "part3 cnn_5": (part3, part3.configure("cnn_5", OPTIONS)),
+    "part4 cnn_5": (part4, part4.configure("cnn_5", "relu", OPTIONS)),
+    "part5 cnn_4": (part5, part5.configure(OPTIONS, "drop_01", [0.1, 0.01], EPOCHS, [1])),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_gpu_is_never_waited_for_and_is_sent_one_order_an_epoch(name, monkeypatch):
+    part, config = CONFIGS[name]
+    monkeypatch.setattr(part, "new_optimizer", not_fused)
+    prepared = prepare(arrays(), META, config.split_seed, config.pixel_range)
+    steps = []
+    with Traffic() as traffic:
+        values = part.train_run(config, prepared, steps.append)
+    num_parameters = len(list(new_model(config, META).parameters()))
+    assert traffic.copies == {("cpu", "meta"): EPOCHS + num_parameters}
+    assert {tensor.device.type for tensor in tree_leaves(values)} == {"meta"}
+    assert steps == list(range(10, config.num_steps(len(prepared.train.labels)) + 1, 10))
+    assert traffic.layouts <= {True}  # channels_last belongs to CPUs
+
+
+def test_images_are_scaled_on_the_cpu_and_moved_once():
+    with Traffic() as traffic:
+        prepare(arrays(), META, split_seed=449, pixel_range=(-1.0, 1.0))
+    assert traffic.copies == {("cpu", "meta"): 6}  # images and labels of three sets
+
+
+def test_single_precision_is_asked_for(monkeypatch):
+    torch.set_float32_matmul_precision("high")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    cli.select_device("cpu")
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors",
+        "CUDA error: all CUDA-capable devices are busy or unavailable\nCUDA kernel errors might",
+        "CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has a total capacity of 23.69 GiB",
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_one_line_with_the_way_out(message, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch, "zeros", fail)
+    with pytest.raises(ValueError, match=re.escape(message.split("\n")[0])) as caught:
+        cli.select_device("auto")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("try --device cpu")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: an illegal memory access was encountered\nCUDA kernel errors",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+        "CUDA out of memory. Tried to allocate 20.00 MiB",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+    ],
+)
+def test_a_gpu_that_fails_during_a_run_is_one_line_with_the_way_out(message, capsys):
+    def main():
+        raise RuntimeError(message)
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert message.split("\n")[0] in line
+    assert "--device cpu" in line
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_epoch_on_a_gpu_waits_for_nothing_and_gives_the_same_bits_twice(name):
+    part, config = CONFIGS[name]
+    config = replace(config, epochs=1, learning_rates=config.learning_rates[:1], drop_epochs=())
+    curves = {}
+    for run, device in (("gpu", "cuda"), ("again", "cuda"), ("cpu", "cpu")):
+        chosen = cli.select_device(device)
+        prepared = prepare(arrays(), chosen, config.split_seed, config.pixel_range)
+        torch.cuda.set_sync_debug_mode("error" if device == "cuda" else "default")
+        try:
+            values = part.train_run(config, prepared, lambda _: None)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        curves[run] = torch.stack(values["loss_curve"]).cpu()
+    assert torch.equal(curves["gpu"], curves["again"])
+    torch.testing.assert_close(curves["gpu"][:2], curves["cpu"][:2], rtol=1e-3, atol=1e-4)
+
+
+def test_evaluation_takes_chunks_and_leaves_the_model_in_training_mode():
+    model = new_model(part3.configure("cnn_3", OPTIONS), torch.device("cpu"))
+    examples = prepare(arrays(600, 20), torch.device("cpu"), None).train
+    expected = 100 * (model(examples.images).argmax(1) == examples.labels).float().mean()
+    assert evaluate(model, examples) == expected
+    assert model.training

@@ -1,0 +1,261 @@
+"""What surrounds a run: notebooks, personal settings, launchers, file systems, limits, slips."""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers_faults import (
+    PART3,
+    ROOT,
+    SYNTHETIC,
+    assert_one_line,
+    assert_succeeds,
+    environment,
+    mount,
+    run,
+)
+from jupyter_client.manager import start_new_kernel
+
+from experiments import cli, runner, storage
+from experiments.records import find_all, record_path
+from experiments.storage import UserError, write_atomically
+
+import part2_conv
+
+INLINE = "module://matplotlib_inline.backend_inline"  # what a notebook exports as MPLBACKEND
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """A function that runs a cell in a real notebook kernel and returns what it prints."""
+    folder = tmp_path_factory.mktemp("notebook")
+    manager, client = start_new_kernel(cwd=str(folder), env=environment(MPLBACKEND=INLINE))
+
+    def cell(code):
+        shown = []
+
+        def show(message):
+            content = message["content"]
+            shown.append(content.get("text") or "".join(content.get("traceback", [])))
+
+        client.execute_interactive(code, output_hook=show, timeout=300)
+        return "".join(shown)
+
+    yield cell
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_a_script_in_workers_and_stays_as_it_was(notebook):
+    cell = "import signal, sys, matplotlib\nbefore = signal.getsignal(signal.SIGINT)"
+    assert notebook(cell) == ""
+    small = " ".join(SYNTHETIC).replace("--threads 1", "")
+    shown = notebook(f"%run {ROOT / PART3} {small} --runs 2 --processes 2 --out out")
+    assert "run_01: test accuracy" in shown
+    assert "figures:" in shown
+    assert "Traceback" not in shown
+    shown = notebook("print(signal.getsignal(signal.SIGINT) is before, matplotlib.get_backend())")
+    assert shown == f"True {INLINE}\n"
+
+
+@pytest.mark.slow
+def test_a_notebook_starts_a_script_as_a_command(notebook):
+    shown = notebook(f"!{sys.executable} {ROOT / 'part2_conv.py'} --out out")
+    assert "largest difference from torch.conv2d" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_script_with_a_closed_output_does_its_work(closed, tmp_path):
+    command = [sys.executable, str(ROOT / PART3), *SYNTHETIC, "--runs", "2", "--processes", "2"]
+    line = f"{' '.join(command)} --out out {closed}"
+    subprocess.run(line, shell=True, cwd=tmp_path, env=environment(), check=True)
+    assert (tmp_path / "out" / "part3_mlp_1.pkl").exists()
+
+
+@pytest.mark.slow
+def test_figures_are_the_same_whatever_a_matplotlibrc_says(tmp_path):
+    settings = tmp_path / "matplotlibrc"
+    settings.write_text("text.usetex: True\nsavefig.transparent: True\nlines.linewidth: 9\n")
+    pictures = []
+    for out, env in (("plain", {}), ("personal", {"MATPLOTLIBRC": str(settings)})):
+        assert_succeeds(run("part2_conv.py", "--out", out, cwd=tmp_path, env=env))
+        pictures.append((tmp_path / out / "part2.png").read_bytes())
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.slow
+def test_bound_threads_do_not_take_cores_away(tmp_path):
+    """With OMP_PROC_BIND PyTorch would bind this process, and so all its workers, to one core."""
+    cores = len(os.sched_getaffinity(0))
+    program = (
+        "from experiments import cli\nimport torch\n"
+        "torch.randn(500, 500) @ torch.randn(500, 500)\nprint(cli.num_cores())"
+    )
+    bound = {"OMP_PROC_BIND": "true", "OMP_NUM_THREADS": str(cores)}
+    done = run(("-c", program), cwd=tmp_path, env=bound)
+    assert_succeeds(done)
+    assert int(done.stdout) == cores
+    assert_succeeds(run(PART3, *SYNTHETIC, "--threads", cores, cwd=tmp_path, env=bound))
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_fsync_keeps_the_result(number, monkeypatch, tmp_path):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(tmp_path / "file", b"result")
+    assert (tmp_path / "file").read_bytes() == b"result"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_loses_the_result_is_an_error(number, monkeypatch, tmp_path):
+    def fail(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UserError, match="file: cannot be written"):
+        write_atomically(tmp_path / "file", b"result")
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A disk of so many bytes at `folder`; the test is skipped where mounting is not permitted."""
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_in_part_2_is_said_in_words(tmp_path):
+    with small_disk(tmp_path / "disk", "64k"):
+        done = run("part2_conv.py", "--out", "disk", cwd=tmp_path)
+        assert_one_line(done, 1, "part2_conv.py: disk/part2_out.npy", "the disk is full")
+
+
+def test_records_are_found_through_links(tmp_path):
+    """The folder of a part may be a link to a scratch disk."""
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
+    options = [*SYNTHETIC, "--out", str(out)]
+    assert_succeeds(run(PART3, *options, "--runs", 1, cwd=tmp_path))
+    (out / "runs" / "part3").rename(scratch)
+    (out / "runs" / "part3").symlink_to(scratch)
+    (scratch / "mlp_1" / ".run_09.npz.nowhere.1.tmp").write_bytes(b"")
+    with pytest.raises(UserError, match=r"run_00.npz: recorded with other data"):
+        runner._check_same_data(out, "0" * 64)
+    import part3_architectures as part3
+
+    parser = cli.training_parser(
+        "", runs=(1, 1), epochs=(1, 1), batch_size=50, architectures=["mlp_1"]
+    )
+    parsed = cli.parse_training_options(parser, options)
+    assert len(find_all([part3.configure("mlp_1", parsed)], out)) == 1
+    assert record_path(part3.configure("mlp_1", parsed), out).exists()
+
+
+def test_temporary_files_of_the_dead_are_removed_through_links(tmp_path):
+    (tmp_path / "scratch" / "mlp_1").mkdir(parents=True)
+    (tmp_path / "out" / "runs").mkdir(parents=True)
+    (tmp_path / "out" / "runs" / "part3").symlink_to(tmp_path / "scratch")
+    done = subprocess.Popen(["true"])
+    done.wait()
+    left_over = tmp_path / "scratch" / "mlp_1" / f".run_00.npz{storage._PROCESS}{done.pid}.tmp"
+    ours = left_over.with_name(f".run_01.npz{storage._PROCESS}{os.getpid()}.tmp")
+    for path in (left_over, ours):
+        path.write_bytes(b"half")
+    storage.remove_stray_temporaries(tmp_path / "out")
+    assert not left_over.exists()
+    assert ours.exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--samples", "--kernel"])
+def test_a_tilde_is_the_home_folder(option, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "images.npy", np.ones((1, 1, 5, 5)))
+    values = {"--out": "~/out", "--samples": "~/images.npy", "--kernel": "~/images.npy"}
+    given = {"--out": str(tmp_path / "elsewhere"), option: values[option]}
+    monkeypatch.setattr(sys, "argv", ["part2", *(f"{k}={v}" for k, v in given.items())])
+    part2_conv.main()
+    expected = tmp_path / ("out" if option == "--out" else "elsewhere")
+    assert (expected / "part2_out.npy").exists()
+    assert not (tmp_path / "~").exists()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("can't start new thread"), "try --processes 1"),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "try --processes 1"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory"),
+    ],
+)
+def test_limits_of_a_machine_are_one_line(error, words, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert words in line
+
+
+def test_a_fault_of_ours_keeps_its_traceback_and_the_handlers_are_restored():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        cli.run(lambda: (_ for _ in ()).throw(RuntimeError("sizes do not match")))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize(
+    ("option", "owner"),
+    [
+        ("--unscaled", "part4_activations.py"),
+        ("--drop-epochs=3", "part5_learning_rate.py"),
+        ("--samples", "part2_conv.py"),
+    ],
+)
+def test_an_option_of_another_part_names_that_part(option, owner, capsys):
+    parser = cli.training_parser("", runs=(1, 1), epochs=(1, 1), batch_size=50, architectures=[])
+    with pytest.raises(SystemExit):
+        parser.parse_args([option])
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert f"{option.partition('=')[0]} is an option of {owner}" in line
+
+
+def test_make_says_that_python_is_too_old(tmp_path):
+    """A stand-in for Python 3.9 answers the question for its version."""
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    for name in ("Makefile", "requirements.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert done.stdout.strip() == f"Python 3.10 or newer is needed, not {old}: make PYTHON=..."
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_part_2_reads_every_version_of_the_format(tmp_path):
+    for version in ((1, 0), (2, 0), (3, 0)):
+        path = tmp_path / "array.npy"
+        with path.open("wb") as file:
+            np.lib.format.write_array(file, np.ones((1, 1, 5, 5)), version=version)
+        assert storage.read_npy(path, "").shape == (1, 1, 5, 5)
