@@ -11,7 +11,7 @@ DEMO = --dataset synthetic --quick
 TO = $(if $(filter-out results,$(OUT)),--out $(OUT))
 DROP = $(if $(DROPS),--drop-epochs $(DROPS))
 
-.PHONY: help demo test test-slow lint part2 part3 part4 part5 results measure summary figures report
+.PHONY: help demo test test-slow lint part2 part3 part4 part4-more part5 results measure summary figures report
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
@@ -50,15 +50,17 @@ part2: .venv/installed  ## the convolution (ARGS="--samples FILE --kernel FILE")
 part3: .venv/installed  ## the five architectures, full protocol, resumable
 	$(RUN) part3_architectures.py $(TO) $(ARGS)
 
-part4: .venv/installed  ## ReLU and sigmoid, unscaled inputs (bonus), initializations; five runs
+part4: .venv/installed  ## ReLU and sigmoid, five runs
 	$(RUN) part4_activations.py --runs 5 $(TO) $(ARGS)
+
+part4-more: .venv/installed  ## unscaled inputs (bonus question) and other initial weights
 	$(RUN) part4_activations.py --unscaled $(TO) $(ARGS)
 	$(RUN) part4_activations.py --initialized --runs 5 $(TO) $(ARGS)
 
 part5: .venv/installed  ## the learning rates and schedules, five runs
 	$(RUN) part5_learning_rate.py --runs 5 $(TO) $(DROP) $(ARGS)
 
-results: part3 part4 part5 measure summary  ## parts 3 to 5 in full, resumable, and their numbers
+results: part3 part4 part4-more part5 measure summary  ## parts 3 to 5 in full, resumable, and their numbers
 
 measure: .venv/installed  ## what the report measures beside the trainings, and two figures
 	$(RUN) -m report.measure --out $(OUT)

@@ -12,13 +12,15 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.lib.stride_tricks import sliding_window_view
-
 from experiments import cli
 from experiments.plots import plot_convolution
 from experiments.storage import UserError, npy_bytes, read_npy, write_atomically
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.lib.stride_tricks import sliding_window_view
 
 from utils import part2Plots
 
@@ -70,8 +72,6 @@ def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 def draw_digits() -> np.ndarray:
     """Draw the digits 0 to 4 in matplotlib's own font: (5, 1, 28, 28) uint8, white on black."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: experiments comes first
-    from matplotlib.figure import Figure
 
     images = []
     for digit in range(5):

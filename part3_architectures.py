@@ -3,7 +3,8 @@
 Every run is recorded in OUT/runs/part3, and the dictionary of an architecture, the averages over
 its runs, is pickled as OUT/part3_<name>.pkl. The figures are the performance comparison
 (part3.png), the spread over the runs (part3_spread.png) and the weights of the first layers
-(part3_weights_<name>.png). Recorded runs are never trained again.
+(part3_weights_<name>.png). Recorded runs are never trained again. Strides and padding are in
+models.py.
 
     python part3_architectures.py                                # all: hours on a CPU
     python part3_architectures.py --arch mlp_1                   # one architecture
@@ -29,6 +30,7 @@ from utils import part3Plots, visualizeWeights
 EPOCHS = 15  # "train the ANN for 15 epochs"
 RUNS = 10  # "Repeat 1 for at least 10 times"
 OPTIMIZER, LEARNING_RATE = "Adam", 0.001  # "adaptive moment estimation (Adam) with default [...]"
+# "Use no weight regularization": the default of all optimizers here is no weight decay
 BATCH_SIZE = 50  # "use batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 SPLIT_SEED = 449  # "Split 10% of the training data as the validation set": one split for all runs

@@ -1,10 +1,10 @@
 """Part 4: ReLU against the logistic sigmoid in the five architectures, trained with SGD.
 
-Both networks of an architecture start from the same weights and see the same batches. The runs are
-recorded in OUT/runs/part4. The dictionary of an architecture, OUT/part4_<name>.pkl, holds the
-curves of the first run. The figures show losses and gradients (part4.png) and how several runs vary
-(part4_spread.png). There is no validation set here, because the assignment splits one off in parts
-3 and 5 only.
+Both networks of an architecture start from the same weights (except with --initialized) and see the
+same batches. The runs are recorded in OUT/runs/part4. The dictionary of an architecture,
+OUT/part4_<name>.pkl, holds the curves of the first run. The figures show losses and gradients
+(part4.png) and how several runs vary (part4_spread.png). There is no validation set here, because
+the assignment splits one off in parts 3 and 5 only.
 
     python part4_activations.py                                # all five architectures
     python part4_activations.py --runs 5                       # and how much the curves vary
@@ -30,13 +30,16 @@ from utils import part4Plots
 
 EPOCHS = 15  # "train the ANN for 15 epochs"
 RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the curves vary
-OPTIMIZER, LEARNING_RATE = "SGD", 0.01  # "constant learning rate of 0.01, 0.0 momentum"
+OPTIMIZER, LEARNING_RATE = (
+    "SGD",
+    0.01,
+)  # "constant learning rate of 0.01, 0.0 momentum"; no weight decay
 BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 UNSCALED = (0.0, 255.0)  # "Bonus: What might happen if we do not scale the inputs"
 RECORD_EVERY = 10  # "at every 10 steps"
 ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid"}  # in keys of the dictionary, in torch.nn
-# The initialization that is made for each activation. It is a test of the answer to 4.2.2
+# The initialization suited to each activation: a test of the answer to 4.2.2
 INITIALIZATIONS = {"relu": "he", "sigmoid": "glorot"}
 QUICK_EPOCHS = 4
 

@@ -20,7 +20,7 @@ from experiments import cli
 from experiments.aggregate import describe, plateau_epoch
 from experiments.config import RunConfig, replicate
 from experiments.plots import plot_learning_rates, plot_schedules
-from experiments.records import Record, load_results, read_variants
+from experiments.records import Record, load_results, read_runs
 from experiments.runner import require_finished, run_missing
 from experiments.storage import save_dictionary
 from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
@@ -47,7 +47,7 @@ def configure(
     learning_rates: Sequence[float],
     epochs: int,
     drop_epochs: Sequence[int] = (),
-    optimizer: str = "SGD",  # "0.0 momentum" is its default
+    optimizer: str = "SGD",  # "0.0 momentum" and no weight decay are its defaults
 ) -> RunConfig:
     """Define the first run of a training. The others differ in their seed only."""
     return RunConfig(
@@ -201,7 +201,9 @@ def main() -> None:
     part5Plots(result, save_dir=str(out), filename=stem, show_plot=False)
     plot_learning_rates(name, records, LEARNING_RATES, out / f"{stem}_spread.png")
     plot_schedules(name, records, out / f"{stem}_schedules.png")
-    records["Adam in part 3"] = read_variants(out, "part3").get(options.arch, [])
+    data_sha256 = first["Adam"].config["data_sha256"]
+    in_part3 = read_runs(out, "part3", options.arch)
+    records["Adam in part 3"] = [r for r in in_part3 if r.config["data_sha256"] == data_sha256]
     for key in ("one drop", "two drops", "Adam", "Adam in part 3"):
         if records[key]:
             print(f"{key}: test accuracy {describe(records[key])}")

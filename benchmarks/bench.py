@@ -17,17 +17,17 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
+from experiments import cli
+from experiments.runner import keep_freed_memory
+from experiments.storage import write_atomically
+from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
-
-from experiments import cli
-from experiments.runner import keep_freed_memory
-from experiments.storage import write_atomically
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
 
 from data import Examples, scale
 from models import ARCHITECTURES

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from experiments.records import Record
 
+import numpy as np
+
 # The accuracy has stopped increasing after the first epoch that none of the next PATIENCE epochs
-# surpasses by more than MIN_GAIN points. The accuracy of an epoch is the mean over its points.
-# Half a point is 25 of 5,000 images, a little less than the standard error of one measurement.
+# surpasses by more than MIN_GAIN percentage points. The accuracy of an epoch is the mean over its
+# points of the curve. Half a percentage point is 25 of 5,000 images, a little less than the standard
+# error of one measurement.
 PATIENCE, MIN_GAIN = 3, 0.5
 
 

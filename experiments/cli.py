@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from experiments.storage import UserError, first_line, reason
+
 import matplotlib
 import torch
-
-from experiments.storage import UserError, reason
 
 from data import DataError
 
@@ -217,7 +217,7 @@ def num_cores() -> int:
 def label(name: str, options: argparse.Namespace) -> str:
     """Return `name` with a suffix for non-default settings, such as "cnn_3 (synthetic, quick)"."""
     kinds = ["synthetic"] * (options.dataset == "synthetic") + ["quick"] * options.quick
-    kinds += ["unscaled"] * getattr(options, "unscaled", False)
+    kinds += [k for k in ("unscaled", "initialized") if getattr(options, k, False)]
     return f"{name} ({', '.join(kinds)})" if kinds else name
 
 
@@ -236,7 +236,8 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
     "auto" is CUDA if there is one, else the CPU. The processes of one machine take its GPUs in
     turn: "auto" and "cuda" mean GPU `local_rank` modulo their number.
 
-    Raises ValueError if this machine does not have the device, or if it cannot be used.
+    Sets PyTorch's global flags for single precision and determinism. Raises ValueError if this
+    machine does not have the device, or if it cannot be used.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -261,11 +262,6 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     return device
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip().splitlines() or [""])[0]
 
 
 # ---- How a script ends
@@ -299,7 +295,9 @@ def _stoppable() -> Iterator[None]:
 
 
 # What PyTorch, a GPU's libraries or the operating system say about the machine, not about us
-_MACHINE = re.compile(r"CUDA|CUBLAS|CUDNN|MPS|HIP|NVML|no kernel image", re.IGNORECASE)
+_MACHINE = re.compile(
+    r"\b(CUDA error|CUBLAS|CUDNN|MPS backend|HIP error|NVML)|no kernel image", re.IGNORECASE
+)
 _MEMORY = re.compile(r"(allocate|out of) memory", re.IGNORECASE)
 _THREADS = re.compile(r"can't start new thread|Resource temporarily unavailable", re.IGNORECASE)
 

@@ -40,8 +40,9 @@ class RunConfig:
 
     def definition(self, data_sha256: str) -> dict:
         """Return the definition as it stands in a record."""
-        names = {k: v for k, v in asdict(self).items() if k not in ("variant", "index")}
-        return json.loads(json.dumps(names | {"data_sha256": data_sha256}))
+        values = {k: v for k, v in asdict(self).items() if k not in ("variant", "index")}
+        values["data_sha256"] = data_sha256
+        return json.loads(json.dumps(values))  # tuples become lists, as in a record
 
 
 # Records that were written before a field existed have its default

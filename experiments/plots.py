@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.aggregate import epoch_means
+from experiments.records import Record
+from experiments.storage import write_atomically
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-
-from experiments.aggregate import epoch_means
-from experiments.records import Record
-from experiments.storage import write_atomically
 
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"]  # Okabe and Ito, as in utils.py
 LINE_STYLES: list[Any] = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
@@ -28,7 +28,6 @@ LN_10 = np.log(10)  # the cross-entropy of ten equal probabilities
 STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
          "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.5,
          "savefig.dpi": 200, "figure.constrained_layout.use": True}  # fmt: skip
-Looks = Mapping[str, Any]
 
 
 def plot_convolution(
@@ -153,7 +152,7 @@ def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Pa
         ("1", 0, f"SGD {fast}"),
         ("one drop", first, f"SGD {fast} → {medium}"),
         ("two drops", second, f"SGD {fast} → {medium} → {slow}"),
-        ("Adam", 0, "Adam 0.001"),
+        ("Adam", 0, f"Adam {finished['Adam'][0].config['learning_rates'][0]}"),
     ]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(8, 5))
@@ -187,12 +186,11 @@ def _by_epoch(records: Sequence[Record], curve: str) -> np.ndarray:
     return epoch_means(curves, records[0].config["epochs"])
 
 
-def _plot_band(axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, **style: Any) -> None:
+def _plot_band(axes: Axes, by_epoch: np.ndarray, **style: Any) -> None:
     """Draw the mean over the runs of (runs, epochs) with a band of one standard deviation."""
-    values = by_epoch[:, from_epoch:]
-    mean = values.mean(axis=0)
-    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else 0 * mean
-    _draw(axes, from_epoch, mean, mean - deviation, mean + deviation, **style)
+    mean = by_epoch.mean(axis=0)
+    deviation = by_epoch.std(axis=0, ddof=1) if len(by_epoch) > 1 else 0 * mean
+    _draw(axes, 0, mean, mean - deviation, mean + deviation, **style)
 
 
 def _plot_range(axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, **style: Any) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from experiments.config import ADDED_LATER, KEYS, RunConfig
 from experiments.storage import UserError, npz_bytes, read_npz, reason, write_atomically
+
+import numpy as np
 
 MAX_BYTES = 50_000_000
 Key = TypeVar("Key", bound=Hashable)
@@ -170,17 +170,21 @@ def _check_lengths(records: Sequence[Record]) -> None:
         )
 
 
-def read_variants(out: Path, part: str) -> dict[str, list[Record]]:
-    """Return all records of a part, by the name of their folder.
+def read_runs(out: Path, part: str, variant: str) -> list[Record]:
+    """Return all records of a training below `out`, in order.
 
-    Raises UserError if the runs of a folder have different definitions, and as `load` does.
+    Raises UserError if they have different definitions, and as `load` does.
     """
-    variants = {}
-    for folder in sorted((out / "runs" / part).glob("*")):
-        records = [load(path) for path in sorted(folder.glob("run_*.npz"))]
-        for record in records:
-            if record.config | {"seed": 0} != records[0].config | {"seed": 0}:
-                raise UserError(f"{record.path}: defined otherwise than {records[0].path}")
-        if records:
-            variants[folder.name] = records
-    return variants
+    paths = sorted((out / "runs" / part / variant).glob("run_*.npz"))
+    records = [load(path) for path in paths]
+    for record in records:
+        if record.config | {"seed": 0} != records[0].config | {"seed": 0}:
+            raise UserError(f"{record.path}: defined otherwise than {records[0].path}")
+    return records
+
+
+def read_variants(out: Path, part: str) -> dict[str, list[Record]]:
+    """Return all records of a part, by the name of their folder. Raises as `read_runs` does."""
+    names = sorted(folder.name for folder in (out / "runs" / part).glob("*"))
+    variants = {name: read_runs(out, part, name) for name in names}
+    return {name: records for name, records in variants.items() if records}

@@ -21,24 +21,23 @@ from functools import lru_cache, partial
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 
-import numpy as np
-import psutil
-import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
-
 from experiments import records
 from experiments.cli import (
     StillTraining,
-    first_line,
     is_out_of_memory,
     num_cores,
     select_device,
 )
 from experiments.config import RunConfig
 from experiments.records import DamagedRecord, Record
-from experiments.storage import UserError, remove_stray_temporaries
+from experiments.storage import UserError, first_line, remove_stray_temporaries
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 import data
 from models import build
@@ -74,7 +73,8 @@ def run_missing(
     checksum = data.sha256(arrays)
     _check_same_data(options.out, checksum)
     for config in runs:
-        records.find(config, options.out, checksum)
+        with contextlib.suppress(DamagedRecord):  # moved aside by the process whose share it is
+            records.find(config, options.out, checksum)
     num_train, num_val = map(len, data.split(arrays, runs[0].split_seed))
     for config in missing:
         if config.num_steps(num_train) < config.record_every:
@@ -446,7 +446,7 @@ def _train_in_this_worker(
         _worker["steps"][_worker["slot"]] = step
 
     try:
-        device = select_device(options.device, options.local_rank + _worker["slot"])
+        device = select_device(options.device, options.local_rank * processes + _worker["slot"])
         prepared = _load(
             config.dataset, options.data_dir, device, options.quick,
             config.split_seed, config.pixel_range,

@@ -53,6 +53,11 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip().splitlines() or [""])[0]
+
+
 def remove_stray_temporaries(out: Path) -> None:
     """Remove the temporary files that killed processes of this machine left in `out`."""
     for temporary in [*out.glob(".*.tmp"), *out.glob("runs/*/*/.*.tmp")]:
@@ -92,10 +97,8 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
-        first_line = str(error).partition("\n")[
-            0
-        ]  # NumPy's advice to trust the file comes after it
-        raise ValueError(f"not a readable .npz file ({first_line})") from error
+        # The rest of NumPy's message is the advice to trust the file
+        raise ValueError(f"not a readable .npz file ({first_line(error)})") from error
 
 
 def read_npy(path: Path, way_out: str) -> np.ndarray:
@@ -107,8 +110,8 @@ def read_npy(path: Path, way_out: str) -> np.ndarray:
         with open(path, "rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except Exception as error:  # as above
-        first_line = reason(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
-        raise UserError(f"{path}: not a readable .npy file ({first_line}); {way_out}") from error
+        why = reason(error) if isinstance(error, OSError) else first_line(error)
+        raise UserError(f"{path}: not a readable .npy file ({why}); {way_out}") from error
 
 
 class _Pickler(pickle.Pickler):

@@ -7,10 +7,10 @@ caller turns whole curves into numbers at the end.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from experiments.config import RunConfig
+
 import torch
 from torch import Tensor, nn
-
-from experiments.config import RunConfig
 
 from data import BatchLoader, Examples
 from models import build, initialize
@@ -25,7 +25,7 @@ class Point:
     """One point of the training curves. The gradients of `step` are still in the model."""
 
     step: int  # counted from 1, over all epochs
-    loss: Tensor  # (), mean training loss of the batches since the last point
+    loss: Tensor  # (), mean training loss of the batches since the last point of this `train`
     accuracy: Tensor  # (), percentage of the images of those batches classified correctly
 
 

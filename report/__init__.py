@@ -1,1 +1,1 @@
-"""The report: its numbers (summary), what follows from them (facts, claims), the PDF (build)."""
+"""The report: numbers (summary, measure, parameters), what they say (facts, claims), the PDF."""

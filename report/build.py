@@ -15,10 +15,10 @@ import tempfile
 import unicodedata
 from pathlib import Path
 
-import typst
-
 from experiments import cli
 from experiments.storage import UserError, write_atomically
+
+import typst
 
 from models import ARCHITECTURES
 from report import claims, facts
@@ -98,7 +98,8 @@ def read_summary(results: Path) -> dict:
         raise UserError(f"{path}: missing; make it with: {make}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: damaged ({error}); make it anew with: {make}") from error
-    options = f"--out {results}" + synthetic * " --dataset synthetic --quick"
+    options = f"--out {results}" + synthetic * " --dataset synthetic"
+    options += (results.name == "synthetic") * " --quick"
     if problem := missing(summary, results):
         what, command = problem
         wanted = options if command.startswith(("part3", "part4", "part5")) else f"--out {results}"
@@ -166,10 +167,10 @@ def main() -> None:
         parser.error(str(error))
     cli.check_writable(parser, options.out)
 
-    summary = read_summary(options.results)
-    if summary["dataset"] == "synthetic":
-        path = path.with_stem(f"{path.stem}_synthetic")
     try:
+        summary = read_summary(options.results)
+        if summary["dataset"] == "synthetic":
+            path = path.with_stem(f"{path.stem}_synthetic")
         known = facts.collect(summary, options.results)
     except KeyError as error:  # made by another version of summary.py, or of other records
         raise UserError(

@@ -37,6 +37,18 @@ def part2_signs(facts: dict) -> tuple[bool, str]:
     return all(four < 0 < eight for four, eight in means), f"means of the maps: {means}"
 
 
+def course_input(facts: dict) -> tuple[bool, str]:
+    """part 2 shows the course's samples: five images of one digit"""
+    files = facts["from2"]["files"]
+    return files["samples"] is not None and facts["from2"]["images"] == 5, f"{files['samples']}"
+
+
+def column_6_is_weak(facts: dict) -> tuple[bool, str]:
+    """the maps of column 6 have under a tenth of the mean of those of column 8"""
+    means = [(abs(row[5]), row[7]) for row in facts["from2"]["means"]]
+    return all(six < 0.1 * eight for six, eight in means), f"means of the maps: {means}"
+
+
 def cnns_beat_mlps(facts: dict) -> tuple[bool, str]:
     """every CNN's mean test accuracy is above every MLP's by more than both deviations"""
     rows = facts["part3"]
@@ -341,7 +353,8 @@ def lower_rates_fit_closer(facts: dict) -> tuple[bool, str]:
 
 
 CLAIMS = [
-    full_protocol, part2_signs, kernels_7_and_8_are_mostly_positive, cnns_beat_mlps,
+    full_protocol, course_input, part2_signs, column_6_is_weak,
+    kernels_7_and_8_are_mostly_positive, cnns_beat_mlps,
     cnn_4_is_best, ten_runs_distinguish_no_further, cnns_validate_above_mlps_training,
     every_gap_is_positive, mlps_have_the_largest_gaps, cnns_follow_their_parameters,
     gap_groups_follow_the_parameters, accuracy_rises_and_falls, deeper_still_improve,

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
-
 from experiments.aggregate import epoch_means, final, plateau_epoch
 from experiments.records import Record, read_variants
 from experiments.storage import read_npy
 
+import numpy as np
+import torch
+from torch import nn
+
 from models import ARCHITECTURES, build, first_layer
 from report.measure import SPECIALIZED, estimated_ratio
 from report.parameters import PARAMETERS
-from report.summary import accuracy_text, number_text
+from report.summary import accuracy_text, number_text, without_nan
 
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
@@ -130,9 +130,7 @@ def made_facts(records: Sequence[Record]) -> dict:
     return {
         "torch": all_of("torch", "unknown"),
         "device": "a CPU" if device == "cpu" else device,
-        "instructions": all_of("cpu_capability", "AVX512"),
-        "processes": all_of("processes", "2"),
-        "threads": all_of("threads", "1"),
+        "threads": all_of("threads", "unknown"),
     }
 
 
@@ -390,7 +388,9 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     near_adam = float(val["adam"][-1]) - NEAR_ADAM
     tests = {role: [record.test_acc for record in records] for role, records in roles.items()}
     pairs = np.subtract(*(tests[r][: min(map(len, tests.values()))] for r in ("two_drops", "adam")))
-    adam_deviation = float(np.std(final(part3[name], "val_acc_curve"), ddof=1))
+    adam_deviation = (
+        float(np.std(final(part3[name], "val_acc_curve"), ddof=1)) if len(part3[name]) > 1 else None
+    )
     numbers = {
         "final": {role: float(values[-1]) for role, values in val.items()},
         "noise": [noise(roles["two_drops"][0], epoch) for epoch in (drop, drop + 1)],
@@ -409,7 +409,9 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "pairs_mean": float(pairs.mean()),
         "pairs_error": float(pairs.std(ddof=1) / math.sqrt(len(pairs))) if len(pairs) > 1 else None,
         "adam_deviation": adam_deviation,
+        "between_runs": adam_deviation and adam_deviation * math.sqrt(2),
     }  # fmt: skip
+    numbers = without_nan(numbers)
     rules = [plateau_epoch(first_run["val_acc_curve"], last, 0, *rule)
              for rule in ((3, 1.0), (2, 0.5), (3, 0.25))]  # fmt: skip
     return {
@@ -434,7 +436,7 @@ def with_decimals(value: dict | list | float | None) -> dict | list | str | None
         return {key: with_decimals(item) for key, item in value.items()}
     if isinstance(value, list):
         return [with_decimals(item) for item in value]
-    return None if value is None else number_text(value, ".1f")
+    return "–" if value is None else number_text(value, ".1f")
 
 
 def collect(summary: dict, results: Path) -> dict:

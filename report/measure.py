@@ -16,16 +16,16 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from experiments import cli
+from experiments.plots import STYLE, look, save_figure
+from experiments.records import Record, read_variants
+from experiments.storage import UserError, write_atomically
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
-
-from experiments import cli
-from experiments.plots import STYLE, look, save_figure
-from experiments.records import Record, read_variants
-from experiments.storage import UserError, write_atomically
 
 from data import CLASSES, Data, Examples, load
 from models import ARCHITECTURES, build, first_layer

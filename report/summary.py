@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments import cli
 from experiments.aggregate import epoch_means, final, mean_curve
 from experiments.records import Record, read_variants
 from experiments.storage import UserError, write_atomically
+
+import numpy as np
 
 from models import ARCHITECTURES, build, num_parameters
 
@@ -120,6 +120,8 @@ def without_nan(value: Any) -> Any:
     """Return a copy in which what is not finite, as the loss of a diverged training, is None."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

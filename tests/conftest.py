@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from experiments import cli
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 TRAINING_SCRIPTS = ("part3_architectures.py", "part4_activations.py", "part5_learning_rate.py")

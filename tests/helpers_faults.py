@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from experiments.storage import read_npz
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PART3 = "part3_architectures.py"

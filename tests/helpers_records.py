@@ -3,11 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from experiments import records
 from experiments.records import Record
+
+import numpy as np
+import torch
 
 
 def options(out=Path("unused"), **changes):

@@ -3,15 +3,15 @@
 import json
 import shutil
 
+from experiments.aggregate import plateau_epoch
+from experiments.config import replicate
+from experiments.records import find
+
 import numpy as np
 from conftest import ROOT
 from helpers_records import options, write_arrays
 from PIL import Image
 from pypdf import PdfReader
-
-from experiments.aggregate import plateau_epoch
-from experiments.config import replicate
-from experiments.records import find
 
 import part3_architectures as part3
 import part4_activations as part4

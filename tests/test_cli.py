@@ -4,12 +4,12 @@ import os
 import re
 from argparse import Namespace
 
+from experiments import cli, runner
+
 import psutil
 import pytest
 import torch
 from conftest import TINY, TRAINING_SCRIPTS, call_script, run_script
-
-from experiments import cli, runner
 
 SCRIPTS = ("part2_conv.py", *TRAINING_SCRIPTS)
 PART3, PART4, PART5 = TRAINING_SCRIPTS

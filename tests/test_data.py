@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,6 @@ from helpers_records import options
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
-
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
 
 import part3_architectures as part3
 from data import BatchLoader, Examples, draw_synthetic, load, scale, stratified_split, to_gray

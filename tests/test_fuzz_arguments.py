@@ -153,7 +153,7 @@ def test_command_lines(server, inputs, tmp_path_factory):
         assert answer["status"] in (0, 1, 2), answer["stderr"]
         assert "Traceback" not in answer["stderr"]
         errors = without_progress(answer["stderr"])
-        if answer["status"] and "\n" not in "".join(arguments):
+        if answer["status"] and not {"\n", "\r"} & set("".join(arguments)):
             assert re.fullmatch(f"{script}: .*", errors), errors
         allowed = places(arguments, cwd)
         for path in answer["written"]:

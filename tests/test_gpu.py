@@ -8,13 +8,13 @@ from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 
+from experiments import cli
+from experiments.training import evaluate, new_model
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from experiments import cli
-from experiments.training import evaluate, new_model
 
 import part3_architectures as part3
 import part4_activations as part4

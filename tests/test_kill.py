@@ -16,7 +16,6 @@ from helpers_faults import (
     results,
     run,
     start,
-    without_progress,
 )
 
 RUNS = 16
@@ -114,11 +113,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_ctrl_c_while_a_bar_begins_or_ends_is_one_line(moment, function, tmp_path):
     program = ("-c", STOPPED_IN_THE_BAR, moment, function, ROOT / PART3)
     process = start(program, *SYNTHETIC, "--runs", 1, cwd=tmp_path)  # in the process itself
-    stdout, stderr = process.communicate()
-    assert process.returncode == 130, stdout + stderr
-    assert any(map(is_progress, stderr.split("\n")))
-    *_, last = without_progress(stderr).split("\n")
-    assert last.startswith(f"{PART3}: {STOPPED}"), stderr
+    assert_one_line(finish(process), 130, f"{PART3}: {STOPPED}")
 
 
 # A script whose process the kernel kills at a certain moment.

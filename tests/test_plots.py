@@ -7,6 +7,8 @@ import inspect
 from functools import partial
 from itertools import chain
 
+from experiments import plots
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,8 +17,6 @@ import torch
 from conftest import drawn
 from helpers_records import record
 from PIL import Image
-
-from experiments import plots
 
 import utils
 

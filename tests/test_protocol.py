@@ -6,6 +6,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from experiments import cli, records
+from experiments.config import replicate
+from experiments.training import new_model, new_optimizer, new_train_generator, train
+
 import numpy as np
 import pytest
 import torch
@@ -13,10 +17,6 @@ from conftest import ROOT, call_script
 from helpers_faults import without_progress
 from helpers_records import options, write_record
 from PIL import Image
-
-from experiments import cli, records
-from experiments.config import replicate
-from experiments.training import new_model, new_optimizer, new_train_generator, train
 
 import part3_architectures as part3
 import part4_activations as part4

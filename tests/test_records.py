@@ -4,11 +4,6 @@ import json
 import random
 from dataclasses import replace
 
-import numpy as np
-import pytest
-from helpers_faults import contents, flipped, results
-from helpers_records import options, write_record
-
 from experiments import records
 from experiments.aggregate import mean_curve
 from experiments.cli import StillTraining, label
@@ -16,6 +11,11 @@ from experiments.config import replicate
 from experiments.records import DamagedRecord, find, load_results, read_variants, record_path
 from experiments.runner import require_finished, run_missing
 from experiments.storage import UserError, read_npz
+
+import numpy as np
+import pytest
+from helpers_faults import contents, flipped, results
+from helpers_records import options, write_record
 
 import part3_architectures as part3
 import part4_activations as part4

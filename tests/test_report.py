@@ -5,12 +5,12 @@ import re
 import shutil
 from copy import deepcopy
 
+from experiments.storage import UserError
+
 import pytest
 from conftest import ROOT, call_script, run_script
 from helpers_report import make_up, text_of
 from pypdf import PdfReader
-
-from experiments.storage import UserError
 
 from models import ARCHITECTURES, build, num_parameters
 from report import claims, facts

@@ -1,13 +1,13 @@
 """Where the accuracy stops increasing, and the learning rate that is lowered there."""
 
+from experiments.aggregate import MIN_GAIN, PATIENCE, epoch_means, plateau_epoch
+from experiments.training import new_model, new_train_generator
+
 import numpy as np
 import pytest
 import torch
 from helpers_records import options
 from torch import nn
-
-from experiments.aggregate import MIN_GAIN, PATIENCE, epoch_means, plateau_epoch
-from experiments.training import new_model, new_train_generator
 
 import part5_learning_rate as part5
 from data import Data, Examples

@@ -3,13 +3,13 @@
 import pickle
 import shutil
 
+from experiments.records import load
+
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, call_script, run_script
 from helpers_faults import assert_succeeds, run
 from PIL import Image
-
-from experiments.records import load
 
 NO_DATA = ("--data-dir", "/nowhere")
 PART3, PART3_KEYS = (
@@ -175,8 +175,8 @@ def test_figures_are_made_again_from_the_records_alone(command, tiny_results, tm
     no_data = NO_DATA if len(command) > 1 else ()
     done = run_script(*command, *no_data, "--out", out, "--plot-only")
     made = {path.name for path in out.glob(f"{part}*.png")}
-    recorded_only = {path.name for path in tiny_results.glob(f"{part}*.png")}
-    assert made == recorded_only - {"part2_kernels.png"}  # which needs the images and kernels
+    drawn = {path.name for path in tiny_results.glob(f"{part}*.png")}
+    assert made == drawn - {"part2_kernels.png"}  # the input of part 2 is not recorded
     assert all(str(out / name) in done.stdout for name in made)
     assert {path: path.read_bytes() for path in before} == before
 

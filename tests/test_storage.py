@@ -6,11 +6,11 @@ import pickle
 import tracemalloc
 import zipfile
 
-import numpy as np
-import pytest
-
 from experiments.records import DamagedRecord, load
 from experiments.storage import UserError, read_npy, read_npz, save_dictionary
+
+import numpy as np
+import pytest
 
 LIMIT = 1_000_000  # bytes that the .npz files here may unpack to
 PETABYTE = 10**15  # more than the address space of a process

@@ -2,15 +2,15 @@
 
 import json
 
+from experiments.aggregate import describe
+from experiments.config import replicate
+from experiments.storage import UserError
+
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, call_script, run_script
 from helpers_records import options, record, write_record
-
-from experiments.aggregate import describe
-from experiments.config import replicate
-from experiments.storage import UserError
 
 import part3_architectures as part3
 import part4_activations as part4

@@ -7,6 +7,10 @@ import signal
 import subprocess
 import sys
 
+from experiments import cli, runner, storage
+from experiments.records import find_all, record_path
+from experiments.storage import UserError, write_atomically
+
 import numpy as np
 import pytest
 from helpers_faults import (
@@ -20,10 +24,6 @@ from helpers_faults import (
     run,
 )
 from jupyter_client.manager import start_new_kernel
-
-from experiments import cli, runner, storage
-from experiments.records import find_all, record_path
-from experiments.storage import UserError, write_atomically
 
 import part2_conv
 

@@ -2,11 +2,11 @@
 
 import copy
 
+from experiments.training import CPU_CHUNK, evaluate, train
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-
-from experiments.training import CPU_CHUNK, evaluate, train
 
 from data import BatchLoader, Examples
 from models import build, first_layer

@@ -7,6 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
+from experiments import runner
+from experiments.config import replicate
+
 import psutil
 import pytest
 import torch
@@ -22,9 +25,6 @@ from helpers_faults import (
     start,
 )
 from helpers_records import options
-
-from experiments import runner
-from experiments.config import replicate
 
 import part3_architectures as part3
 
