@@ -72,7 +72,6 @@ def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 def draw_digits() -> np.ndarray:
     """Draw the digits 0 to 4 in matplotlib's own font: (5, 1, 28, 28) uint8, white on black."""
-
     images = []
     for digit in range(5):
         figure = Figure(figsize=(1, 1), dpi=28, facecolor="black")

@@ -8,8 +8,8 @@ import numpy as np
 
 # The accuracy has stopped increasing after the first epoch that none of the next PATIENCE epochs
 # surpasses by more than MIN_GAIN percentage points. The accuracy of an epoch is the mean over its
-# points of the curve. Half a percentage point is 25 of 5,000 images, a little less than the standard
-# error of one measurement.
+# points. Half a percentage point is 25 of 5,000 images, a little less than the standard error of
+# one measurement.
 PATIENCE, MIN_GAIN = 3, 0.5
 
 
