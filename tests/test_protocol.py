@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from experiments import cli, records
+from experiments import records
 from experiments.config import replicate
 from experiments.training import new_model, new_optimizer, new_train_generator, train
 
@@ -197,7 +197,7 @@ def test_variants_of_part4_are_recorded_named_and_trained_on(kind, tmp_path, run
     (path,) = (tmp_path / "out").glob("*.pkl")
     assert path.name == f"{part}_mlp_2.pkl"
     result = pickle.loads(path.read_bytes())
-    assert result["name"] == cli.label("mlp_2", options(unscaled=kind == "unscaled"))
+    assert result["name"] == f"mlp_2 (synthetic, quick{f', {kind}' if kind else ''})"
 
     pixels = (0.0, 255.0) if kind == "unscaled" else (-1.0, 1.0)
     data = load("synthetic", Path("unused"), CPU, True, split_seed=None, pixel_range=pixels)

@@ -263,7 +263,9 @@ HOLDING = {  # what makes those claims hold that do not for the made-up results
 }
 FALSE = {  # claim: what makes it false
     "full_protocol": ("part3/cnn_3/runs", 3),
+    "course_input": ("from2/files/samples", None),
     "part2_signs": ("from2/means/0/3", 1.0),
+    "column_6_is_weak": ("from2/means/0/5", 1.0),
     "kernels_7_and_8_are_mostly_positive": ("from2/files/kernel_positive/7", 8),
     "cnns_beat_mlps": ("part3/cnn_5/test_acc_mean", 40.2),
     "cnn_4_is_best": ("part3/cnn_3/test_acc_mean", 63.4),

@@ -245,9 +245,9 @@ def test_make_says_that_python_is_too_old(tmp_path):
     old.chmod(0o755)
     for name in ("Makefile", "requirements.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    done = subprocess.run(
-        ["make", "demo", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True
-    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--no-print-directory", "demo", f"PYTHON={old}"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode != 0
     assert done.stdout.strip() == f"Python 3.10 or newer is needed, not {old}: make PYTHON=..."
     assert not (tmp_path / ".venv").exists()
