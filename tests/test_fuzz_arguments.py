@@ -129,6 +129,7 @@ def places(arguments, cwd):
     equal = [argument.partition("=")[::2] for argument in arguments]
     given = [value for name, value in (*itertools.pairwise(arguments), *equal)
              if name in ("--out", "--data-dir")]  # fmt: skip
+    given += [value.partition("/..")[0] for value in given]  # made on the way, as by mkdir -p
     return [TORCHS_OWN, *(os.path.realpath(cwd / name) for name in ("results", "data", *given))]
 
 
