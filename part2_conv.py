@@ -126,7 +126,7 @@ def convolve(options: Namespace) -> np.ndarray:
         "samples": options.samples and options.samples.name,
         "kernel": options.kernel and options.kernel.name,
         "largest_difference": difference,
-        "kernel_sums": kernel.real.sum((1, 2, 3)).round(4).tolist(),
+        "kernel_sums": kernel.real.sum((1, 2, 3), dtype=np.float64).round(4).tolist(),
         "kernel_positive": (kernel.real > 0).sum((1, 2, 3)).tolist(),
         "kernel_weights": kernel[0].size,
     }
