@@ -38,6 +38,7 @@ def plot_convolution(
     images: (N, C, H, W), kernels: (O, C, h, w), out: (N, O, H', W'). The first channel is shown.
     Zero is medium gray in kernels and maps.
     """
+    images, kernels, out = (np.asarray(array, np.float64) for array in (images, kernels, out))
     num_images, num_kernels = min(len(images), most), min(len(kernels), most)
     shape = (num_images + 1, num_kernels + 1)
     with plt.rc_context(STYLE):

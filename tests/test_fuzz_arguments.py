@@ -130,6 +130,7 @@ def places(arguments, cwd):
     given = [value for name, value in (*itertools.pairwise(arguments), *equal)
              if name in ("--out", "--data-dir")]  # fmt: skip
     given += [value.partition("/..")[0] for value in given]  # made on the way, as by mkdir -p
+    given = [re.sub("^~(?=/|$)", str(cwd), value) for value in given]  # the home folder, see below
     return [TORCHS_OWN, *(os.path.realpath(cwd / name) for name in ("results", "data", *given))]
 
 
@@ -148,8 +149,9 @@ def test_command_lines(server, inputs, tmp_path_factory):
         cwd = folder / str(sum(seen.values())) / "here"
         shutil.copytree(inputs, cwd, symlinks=True)
         answer = server(
-            script=str(ROOT / script), arguments=arguments, environment=variables, cwd=str(cwd)
-        )
+            script=str(ROOT / script), arguments=arguments, cwd=str(cwd),
+            environment=variables | {"HOME": str(cwd)},
+        )  # fmt: skip
         seen[script, answer["status"]] += 1
         assert answer["status"] in (0, 1, 2), answer["stderr"]
         assert "Traceback" not in answer["stderr"]
