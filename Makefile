@@ -30,7 +30,7 @@ demo: .venv/installed  ## parts 2 to 5, small, on drawn images: no data needed
 	$(RUN) part2_conv.py
 	$(RUN) part3_architectures.py $(DEMO)
 	$(RUN) part4_activations.py $(DEMO)
-	$(RUN) part5_learning_rate.py $(DEMO) --drop-epochs 3 6
+	$(RUN) part5_learning_rate.py $(DEMO) --drop-epochs 2 4
 	@echo "The demo's figures are in results/synthetic."
 
 test: .venv/installed-dev  ## the tests, a few minutes
@@ -62,7 +62,7 @@ part5: .venv/installed  ## the learning rates and schedules, five runs
 
 results: part3 part4 part4-more part5 measure summary  ## parts 3 to 5 in full, resumable, and their numbers
 
-measure: .venv/installed  ## what the report measures beside the trainings, and two figures
+measure: .venv/installed  ## what the report measures beside the runs, and two figures
 	$(RUN) -m report.measure --out $(OUT)
 
 summary: .venv/installed  ## summary.json from the records; of results also the README's tables

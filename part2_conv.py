@@ -142,7 +142,7 @@ def main() -> None:
     add("--samples", type=cli.path, help="images (N, C, H, W) as .npy (default: built-in digits)")
     add("--kernel", type=cli.path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
     add("--out", type=cli.path, help="default: results; results/synthetic with built-in input")
-    add("--plot-only", action="store_true", help="draw the recorded output again")
+    add("--plot-only", action="store_true", help="draw the recorded output (part2.png) again")
     options = parser.parse_args()
     built_in = not (options.plot_only or (options.samples and options.kernel))
     options.out = options.out or Path("results", "synthetic" if built_in else "")
@@ -155,7 +155,7 @@ def main() -> None:
     else:
         out = convolve(options)
     part2Plots(out.real, save_dir=str(options.out), filename="part2")
-    cli.print_figures(options.out, "part2*.png")
+    cli.print_figures(options.out, "part2.png" if options.plot_only else "part2*.png")
 
 
 if __name__ == "__main__":

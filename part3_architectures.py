@@ -21,9 +21,9 @@ from experiments.plots import plot_spread
 from experiments.records import Record, load_results
 from experiments.runner import require_finished, run_missing
 from experiments.storage import save_dictionary
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+from experiments.training import evaluate, new_model, new_optimizer, train
 
-from data import Data
+from data import BatchLoader, Data
 from models import ARCHITECTURES, first_layer
 from utils import part3Plots, visualizeWeights
 
@@ -64,11 +64,10 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     """
     model = new_model(config, data.train.images.device)
     optimizer = new_optimizer(config, model, LEARNING_RATE)
-    train_generator = new_train_generator(config, data.train)
+    train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
-    for point in train(
-        model, optimizer, train_generator, range(config.epochs), config.record_every
-    ):
+    epochs = range(config.epochs)
+    for point in train(model, optimizer, train_generator, epochs, config.record_every):
         # "Record the training loss, training accuracy, validation accuracy for every 10 steps"
         loss_curve.append(point.loss)
         train_acc_curve.append(point.accuracy)

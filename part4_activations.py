@@ -22,9 +22,9 @@ from experiments.plots import plot_activation_spread
 from experiments.records import Record, load_results
 from experiments.runner import require_finished, run_missing
 from experiments.storage import save_dictionary
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+from experiments.training import evaluate, new_model, new_optimizer, train
 
-from data import Data
+from data import BatchLoader, Data
 from models import ARCHITECTURES, first_layer
 from utils import part4Plots
 
@@ -65,7 +65,7 @@ def configure(name: str, activation: str, options: Namespace) -> RunConfig:
 
 
 def part_name(options: Namespace) -> str:
-    """Return what the files of these trainings are called."""
+    """Return what the files of these runs are called."""
     kind = "_unscaled" * options.unscaled + "_initialized" * options.initialized
     return f"part4{kind}"
 
@@ -78,11 +78,10 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     model = new_model(config, data.train.images.device)
     weight = first_layer(model).weight
     optimizer = new_optimizer(config, model, LEARNING_RATE)
-    train_generator = new_train_generator(config, data.train)
+    train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, grad_curve = [], [], []
-    for point in train(
-        model, optimizer, train_generator, range(config.epochs), config.record_every
-    ):
+    epochs = range(config.epochs)
+    for point in train(model, optimizer, train_generator, epochs, config.record_every):
         # "Record the training loss and magnitude of the loss gradient [...] at every 10 steps".
         # The magnitude is the Euclidean norm of dL/dW at this very step. The assignment's hint,
         # the weights at two steps, gives the same up to rounding (question 1.2).

@@ -1,10 +1,10 @@
 """Part 5: the learning rate of SGD: 0.1, 0.01 and 0.001, then lowered in steps from 0.1.
 
-Every run is recorded in OUT/runs/part5. Run r of all trainings starts from the same weights. The
-dictionaries OUT/part5_<name>.pkl and OUT/part5_<name>_schedules.pkl hold the curves of the first
-runs. The figures show the three learning rates (part5_<name>.png), how several runs vary
-(part5_<name>_spread.png), and the two schedules (part5_<name>_schedules.png), which are compared
-with Adam over as many epochs.
+Every run is recorded in OUT/runs/part5. Run r of all learning rates and schedules starts from the
+same weights. The dictionaries OUT/part5_<name>.pkl and OUT/part5_<name>_schedules.pkl hold the
+curves of the first runs. The figures show the three learning rates (part5_<name>.png), how several
+runs vary (part5_<name>_spread.png), and the two schedules (part5_<name>_schedules.png), which are
+compared with Adam over as many epochs.
 
     python part5_learning_rate.py                                # the architecture best in part 3
     python part5_learning_rate.py --runs 5                       # and how much the curves vary
@@ -23,9 +23,9 @@ from experiments.plots import plot_learning_rates, plot_schedules
 from experiments.records import Record, load_results, read_runs
 from experiments.runner import require_finished, run_missing
 from experiments.storage import save_dictionary
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+from experiments.training import evaluate, new_model, new_optimizer, train
 
-from data import Data
+from data import BatchLoader, Data
 from models import ARCHITECTURES, first_layer
 from utils import part5Plots
 
@@ -38,7 +38,7 @@ BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 SPLIT_SEED = 449  # "Split 10% of the training data as the validation set": the split of part 3
 RECORD_EVERY = 10  # "for every 10 steps"
-QUICK_EPOCHS = 6
+QUICK_EPOCHS = 4
 
 
 def configure(
@@ -49,7 +49,7 @@ def configure(
     drop_epochs: Sequence[int] = (),
     optimizer: str = "SGD",  # "0.0 momentum" and no weight decay are its defaults
 ) -> RunConfig:
-    """Define the first run of a training. The others differ in their seed only."""
+    """Define the first run of a kind. The others differ in their seed only."""
     return RunConfig(
         part="part5",
         variant=f"{options.arch}_{kind}",
@@ -68,23 +68,13 @@ def configure(
     )
 
 
-def constant(options: Namespace, learning_rate: float) -> RunConfig:
-    """Define the first run with a constant learning rate."""
-    return configure(options, f"lr_{learning_rate}", [learning_rate], options.epochs)
-
-
-def schedule_epochs(options: Namespace) -> int:
-    """Return the epochs of the schedules: 30 if the constant learning rates have 20."""
-    return options.epochs * SCHEDULE_EPOCHS // EPOCHS
-
-
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network, with a new optimizer for each of its learning rates: section 5.1.
 
     `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
     """
     model = new_model(config, data.train.images.device)
-    train_generator = new_train_generator(config, data.train)
+    train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
     for learning_rate, epochs in config.phases():
         # "Create an optimizer with the new learning rate and retrain the model with the new
@@ -96,15 +86,27 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
             train_acc_curve.append(point.accuracy)
             val_acc_curve.append(evaluate(model, data.val))
             advance(point.step)
+    test_acc = evaluate(model, data.test)  # "once the training ends, record the test accuracy"
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
         "val_acc_curve": val_acc_curve,
-        "test_acc": evaluate(
-            model, data.test
-        ),  # "once the training ends, record the test accuracy"
+        "test_acc": test_acc,
         "weights": first_layer(model).weight,
     }
+
+
+def constant(options: Namespace, learning_rate: float) -> RunConfig:
+    """Define the first run with a constant learning rate."""
+    return configure(options, f"lr_{learning_rate}", [learning_rate], options.epochs)
+
+
+def schedule(options: Namespace, drops: Sequence[int]) -> list[RunConfig]:
+    """Define the runs whose learning rate is lowered after each of the epochs `drops`."""
+    kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drops)])
+    learning_rates = list(LEARNING_RATES.values())[: len(drops) + 1]
+    first = configure(options, kind, learning_rates, options.schedule_epochs, drops)
+    return replicate(first, options.runs)
 
 
 def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
@@ -121,27 +123,22 @@ def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
 def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
     """Train with a scheduled learning rate: the numbered tasks of section 5.1.
 
-    Each drop depends on the training before it, so one process trains them all.
+    Each schedule depends on the runs before it, so one process trains them all.
     """
-
-    def train_all(learning_rates: Sequence[float], drops: Sequence[int]) -> list[RunConfig]:
-        kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drops)])
-        first = configure(options, kind, learning_rates, schedule_epochs(options), drops)
-        runs = replicate(first, options.runs)
-        if options.rank == 0 and not options.plot_only:
-            run_missing(runs, train_run, options, alone=True)
-        return runs
-
-    rates = list(LEARNING_RATES.values())
-    drop, next_drop = options.drop_epochs or (None, None)
+    may_train = options.rank == 0 and not options.plot_only
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
-    drop = drop or read_off(constant(options, rates[0]), options)
+    drop = read_off(constant(options, LEARNING_RATES["1"]), options)
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
-    one_drop = train_all(rates[:2], [drop])
+    one_drop = schedule(options, [drop])
+    if may_train:
+        run_missing(one_drop, train_run, options, alone=True)
     # 5. "determine the epoch step where the accuracy stops increasing"
-    next_drop = next_drop or read_off(one_drop[0], options, after=drop)
+    next_drop = read_off(one_drop[0], options, after=drop)
     # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
-    return {"one drop": one_drop, "two drops": train_all(rates, [drop, next_drop])}
+    two_drops = schedule(options, [drop, next_drop])
+    if may_train:
+        run_missing(two_drops, train_run, options, alone=True)
+    return {"one drop": one_drop, "two drops": two_drops}
 
 
 def combine(name: str, first: dict[str, Record]) -> dict:
@@ -165,7 +162,8 @@ def combine_schedules(name: str, first: dict[str, Record]) -> dict:
     }
 
 
-def main() -> None:
+def parse_options() -> Namespace:
+    """Read the command line."""
     parser = cli.training_parser(
         __doc__,
         runs=(RUNS, RUNS),
@@ -179,19 +177,29 @@ def main() -> None:
     )  # fmt: skip
     options = cli.parse_training_options(parser)
     options.arch = options.arch or ARCHITECTURE
-    last = schedule_epochs(options)
+    options.schedule_epochs = last = options.epochs * SCHEDULE_EPOCHS // EPOCHS
     if options.drop_epochs and not options.drop_epochs[0] < options.drop_epochs[1] < last:
         parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {options.drop_epochs}")
+    return options
 
+
+def main() -> None:
+    options = parse_options()
     plans = {s: replicate(constant(options, lr), options.runs) for s, lr in LEARNING_RATES.items()}
-    adam = configure(options, "adam", [ADAM_LEARNING_RATE], last, optimizer="Adam")
-    plans["Adam"] = replicate(adam, options.runs)  # 7. "compare it to [...] Adam", at equal length
+    # 7. "compare it to the same model trained with Adam", here over as many epochs
+    learning_rates, epochs = [ADAM_LEARNING_RATE], options.schedule_epochs
+    adam = configure(options, "adam", learning_rates, epochs, optimizer="Adam")
+    plans["Adam"] = replicate(adam, options.runs)
+    if options.drop_epochs:  # nothing has to be read off, so all can be trained at the same time
+        plans["one drop"] = schedule(options, options.drop_epochs[:1])
+        plans["two drops"] = schedule(options, options.drop_epochs)
     if not options.plot_only:
         run_missing([config for runs in plans.values() for config in runs], train_run, options)
-    plans |= train_schedules(options)
+    if not options.drop_epochs:
+        plans |= train_schedules(options)
+
     records = load_results(plans, options.out, required=plans)
     require_finished(plans, list(plans), records, options)
-
     name, stem, out = cli.label(options.arch, options), f"part5_{options.arch}", options.out
     first = {key: runs[0] for key, runs in records.items()}
     result = combine(name, first)
@@ -201,9 +209,7 @@ def main() -> None:
     part5Plots(result, save_dir=str(out), filename=stem, show_plot=False)
     plot_learning_rates(name, records, LEARNING_RATES, out / f"{stem}_spread.png")
     plot_schedules(name, records, out / f"{stem}_schedules.png")
-    data_sha256 = first["Adam"].config["data_sha256"]
-    in_part3 = read_runs(out, "part3", options.arch)
-    records["Adam in part 3"] = [r for r in in_part3 if r.config["data_sha256"] == data_sha256]
+    records["Adam in part 3"] = read_runs(out, "part3", options.arch)
     for key in ("one drop", "two drops", "Adam", "Adam in part 3"):
         if records[key]:
             print(f"{key}: test accuracy {describe(records[key])}")

@@ -68,7 +68,7 @@ def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> N
 def part3Plots(
     results: Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
 ) -> None:
-    """Compare trainings: loss, accuracies, test accuracy and gap against training accuracy.
+    """Compare runs: loss, accuracies, test accuracy and gap against training accuracy.
 
     results: dictionaries with 'name', 'loss_curve', 'train_acc_curve', 'val_acc_curve' (sequences
     of floats) and 'test_acc' (float). Each family of names ("mlp_1", "mlp_2") has a panel of
@@ -163,7 +163,7 @@ def part4Plots(
         axes[0, 0].set_ylabel("cross-entropy")
         axes[1, 0].set_ylabel("|dL/dW|" + " (of signed values)" * signed)
         axes[1, 0].set_yscale("log")
-        _name_trainings(figure, [result["name"] for result in results])
+        _name_curves(figure, [result["name"] for result in results])
         _finish(figure, save_dir, filename or "part4Plots", show_plot)
 
 
@@ -189,7 +189,7 @@ def part5Plots(
         acc_axes.set(title=f"validation accuracy of {result['name']}", ylabel=f"accuracy{unit}")
         for panel in (loss_axes, acc_axes):
             _label_time(panel, [result["loss_curve_1"]])
-        _name_trainings(figure, [f"learning rate 0.{suffix}" for suffix in suffixes])
+        _name_curves(figure, [f"learning rate 0.{suffix}" for suffix in suffixes])
         _finish(figure, save_dir, filename or "part5Plots", show_plot)
 
 
@@ -236,7 +236,7 @@ def visualizeDataset(
 
 
 def _look(k: int, **changes) -> dict:
-    """Return how the kth training looks in every panel."""
+    """Return how the kth curve looks in every panel."""
     look = {
         "color": COLORS[k % len(COLORS)],
         "linestyle": LINE_STYLES[k % len(LINE_STYLES)],
@@ -323,8 +323,8 @@ def _handles(names: Sequence) -> list[Line2D]:
     return [Line2D([], [], label=name, **_look(k)) for k, name in enumerate(names)]
 
 
-def _name_trainings(figure: Figure, names: Sequence) -> None:
-    """Name the trainings above the panels, where the legend hides no curve."""
+def _name_curves(figure: Figure, names: Sequence) -> None:
+    """Name the curves above the panels, where the legend hides no curve."""
     longest = max((len(str(name)) for name in names), default=0)
     columns = max(1, min(len(names), 110 // (longest + 10)))  # about 110 letters fit on a line
     figure.legend(handles=_handles(names), loc="outside upper center", ncols=columns,

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from experiments import cli
 from experiments.runner import keep_freed_memory
 from experiments.storage import write_atomically
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+from experiments.training import evaluate, new_model, new_optimizer, train
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
 
-from data import Examples, scale
+from data import BatchLoader, Examples, scale
 from models import ARCHITECTURES
 from part2_conv import my_conv2d
 from part3_architectures import BATCH_SIZE, EPOCHS, LEARNING_RATE, RECORD_EVERY, configure
@@ -122,7 +122,7 @@ def time_ours(name: str, seconds: float, threads: int) -> dict[str, float]:
     config, val = configure(name, options), noise(NUM_VAL)
     model = new_model(config, torch.device("cpu"))
     optimizer = new_optimizer(config, model, LEARNING_RATE)
-    train_generator = new_train_generator(config, noise(NUM_TRAIN))
+    train_generator = BatchLoader(noise(NUM_TRAIN), config.batch_size, seed=config.seed)
     points = train(model, optimizer, train_generator, range(sys.maxsize), RECORD_EVERY)
     _start["together"].wait()
     return cost(points, lambda: evaluate(model, val), seconds)

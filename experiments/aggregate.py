@@ -1,4 +1,4 @@
-"""Aggregate finished trainings: means over runs and epochs, and the plateau rule of part 5."""
+"""Aggregate finished runs: means over runs and epochs, and the plateau rule of part 5."""
 
 from collections.abc import Sequence
 

@@ -180,7 +180,7 @@ def _parse_launcher(parser: Parser, options: argparse.Namespace) -> None:
     if ("RANK" in os.environ) != ("WORLD_SIZE" in os.environ):
         parser.error(
             "environment variables RANK and WORLD_SIZE: one is set without the other; "
-            "set both to share the trainings, or unset both"
+            "set both to share the runs, or unset both"
         )
     if not numbers["RANK"] < numbers["WORLD_SIZE"]:
         parser.error(
@@ -349,7 +349,7 @@ def run(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(end="\r", file=sys.stderr)  # over a progress bar that was just being drawn
         status = 128 + stopped.args[0]
-        message = "stopped; finished trainings are recorded, the same command goes on from there"
+        message = "stopped; finished runs are recorded, the same command goes on from there"
     except Exception as error:
         status, explanation = 1, explain(error)
         if explanation is None:

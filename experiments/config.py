@@ -1,4 +1,4 @@
-"""RunConfig: what defines one training, pure data."""
+"""RunConfig: what defines one run, pure data."""
 
 import json
 import math
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, fields, replace
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that defines the result of one training, except the data's checksum."""
+    """All that defines the result of one run, except the data's checksum."""
 
     part: str  # "part3"
-    variant: str  # tells apart the trainings of a part: "cnn_3", "cnn_3_relu", "cnn_4_lr_0.1"
+    variant: str  # tells apart the kinds of runs of a part: "cnn_3", "cnn_3_relu", "cnn_4_lr_0.1"
     architecture: str
     activation: str  # the name of a class of torch.nn
     optimizer: str  # the name of a class of torch.optim; all other parameters are its defaults

@@ -1,4 +1,4 @@
-"""A record: one finished training, stored as one .npz file.
+"""A record: one finished run, stored as one .npz file.
 
     results/runs/part3/cnn_3/run_07.npz      curves (float32), test_acc, weights,
                                              config and environment (JSON strings)
@@ -28,7 +28,7 @@ class DamagedRecord(UserError):
 
 @dataclass(frozen=True)
 class Record:
-    """A finished training."""
+    """A finished run."""
 
     path: Path
     config: dict  # RunConfig.definition
@@ -140,7 +140,7 @@ def load_results(
     """Return the records of every plan whose runs are all recorded, including further runs.
 
     Plans that are not `required` are left out if they cannot be read or have another definition.
-    Raises UserError if trainings on different data would be mixed, and as `find` does.
+    Raises UserError if runs on different data would be mixed, and as `find` does.
     """
     required, results = set(required), {}
     for key, runs in plans.items():
@@ -171,7 +171,7 @@ def _check_lengths(records: Sequence[Record]) -> None:
 
 
 def read_runs(out: Path, part: str, variant: str) -> list[Record]:
-    """Return all records of a training below `out`, in order.
+    """Return all records of a variant below `out`, in order.
 
     Raises UserError if they have different definitions, and as `load` does.
     """

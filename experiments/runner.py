@@ -1,8 +1,8 @@
 """Train what has no record yet, in worker processes, alone or as one of many processes.
 
-Processes and machines share the trainings by their rank and by the records. They exchange nothing
+Processes and machines share the runs by their rank and by the records. They exchange nothing
 else. Within a process each worker is a `ProcessPoolExecutor` with one process, and threads hand
-them the trainings. So a worker that is killed breaks its own executor only.
+them the runs. So a worker that is killed breaks its own executor only.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def run_missing(
 ) -> None:
     """Train those of this process's share of `runs` that have no record yet.
 
-    runs: trainings on the same data, which are read only if something is to be trained.
+    runs: all on the same data, which is read only if something is to be trained.
     train_run: `train_run(config, data, advance)` trains, calls `advance(step)` at every point, and
     returns the arrays of the record.
     alone: this process's share is everything.
@@ -143,7 +143,7 @@ def require_finished(
 
 
 def cost(config: RunConfig, num_train: int, num_val: int) -> float:
-    """Estimate the work of a training in floating-point operations.
+    """Estimate the work of a run in floating-point operations.
 
     A step is a forward pass and a backward pass, which costs twice as much, over a batch; every
     `record_every` steps there is a forward pass over the validation images.
@@ -164,7 +164,7 @@ def _operations(architecture: str) -> int:
 def num_processes(options: Namespace, num_missing: int) -> int:
     """Return the number of processes: one for each core or GPU, unless the options say otherwise.
 
-    There are fewer if fewer trainings are missing, or if there is not enough memory for so many.
+    There are fewer if fewer runs are missing, or if there is not enough memory for so many.
     """
     if options.processes:
         return min(options.processes, num_missing)
@@ -177,9 +177,9 @@ def num_processes(options: Namespace, num_missing: int) -> int:
 
 
 class Progress:
-    """One bar for all trainings. Above it stands a line for each finished one.
+    """One bar for all runs. Above it stands a line for each finished one.
 
-    The bar counts the estimated cost, so that the time left is right for short and long trainings
+    The bar counts the estimated cost, so that the time left is right for short and long runs
     together. In a log file it is a line every half minute.
     """
 
@@ -195,7 +195,7 @@ class Progress:
         self.finished: list[RunConfig] = []
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
-            desc=f"0/{len(configs)} trainings, {sum(self.num_steps.values()):,} steps",
+            desc=f"0/{len(configs)} runs, {sum(self.num_steps.values()):,} steps",
             total=sum(costs[config] for config in configs),
             bar_format="{desc} |{bar:20}| {percentage:.0f} %, {elapsed} gone, {remaining} left",
             mininterval=0.5 if terminal else 30, maxinterval=30, smoothing=0, leave=False,
@@ -203,19 +203,19 @@ class Progress:
         )  # fmt: skip
 
     def show(self, running: Mapping[RunConfig, int]) -> None:
-        """Show the bar, given the steps of the trainings that are running."""
+        """Show the bar, given the steps of the runs in progress."""
         steps = sum(self.num_steps[config] for config in self.finished) + sum(running.values())
         done = sum(self.costs[config] for config in self.finished)
         done += sum(self.costs[c] * n / self.num_steps[c] for c, n in running.items())
         self.bar.set_description_str(
-            f"{len(self.finished)}/{len(self.num_steps)} trainings, "
+            f"{len(self.finished)}/{len(self.num_steps)} runs, "
             f"{steps:,}/{sum(self.num_steps.values()):,} steps",
             refresh=False,
         )
         self.bar.update(done - self.bar.n)
 
     def finish(self, config: RunConfig, line: str) -> None:
-        """Show the line of a finished training above the bar."""
+        """Show the line of a finished run above the bar."""
         self.finished.append(config)
         self.write(line)
 
@@ -236,7 +236,7 @@ class _Lines:
         sys.stderr.flush()
 
 
-# ---- One training
+# ---- One run
 
 
 def _train_here(
@@ -336,7 +336,7 @@ def _train_in_workers(
     processes: int,
     progress: Progress,
 ) -> None:
-    """Train `configs` in so many processes. A training whose process is killed is tried again.
+    """Train `configs` in so many processes. A run whose process is killed is tried again.
 
     Raises UserError at the end if it was killed again.
     """
@@ -460,4 +460,4 @@ def _train_in_this_worker(
         raise
 
 
-_load = lru_cache(maxsize=1)(data.load)  # for the next training on the same data
+_load = lru_cache(maxsize=1)(data.load)  # for the next run on the same data

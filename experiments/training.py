@@ -40,7 +40,7 @@ def train(
 
     train_generator: yields the batches (images, labels) of an epoch, shuffled, on the model's
     device. A `torch.utils.data.DataLoader` will do.
-    epochs: a range, so that a training can be continued: `range(6, 30)` counts its steps from the
+    epochs: a range, so that a run can be continued: `range(6, 30)` counts its steps from the
     beginning of the seventh epoch.
 
     Loss and accuracy come from the forward passes that compute the gradients. The networks have no
@@ -116,9 +116,3 @@ def new_optimizer(
     """
     optimizer_class = getattr(torch.optim, config.optimizer)
     return optimizer_class(model.parameters(), lr=learning_rate, fused=True)  # fused: faster only
-
-
-def new_train_generator(config: RunConfig, examples: Examples) -> BatchLoader:
-    """Create the `train_generator` of `config`, which shuffles `examples` in every epoch."""
-    generator = torch.Generator().manual_seed(config.seed)
-    return BatchLoader(examples, config.batch_size, shuffle=True, generator=generator)

@@ -50,7 +50,7 @@ LETTERS = str.maketrans(
 
 
 def spell(name: str) -> str:
-    """A name as it can stand in a file's name: ASCII, lower case, underscores; perhaps nothing."""
+    """Spell a name for a file's name: ASCII, lower case, underscores; perhaps nothing is left."""
     letters = unicodedata.normalize("NFKD", name.lower().translate(LETTERS))
     ascii_letters = "".join(c for c in letters if not unicodedata.combining(c))
     return "_".join(re.findall("[a-z0-9]+", ascii_letters))
@@ -89,7 +89,7 @@ def file_name(name: str, surname: str, student_id: str) -> str:
 
 
 def read_summary(results: Path) -> dict:
-    """RESULTS/summary.json, after a look whether everything is there. Raises UserError."""
+    """Read RESULTS/summary.json. Raises UserError if something that the report needs is missing."""
     path, make = results / "summary.json", f"python -m report.summary --out {results}"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def read_summary(results: Path) -> dict:
 
 
 def missing(summary: dict, results: Path) -> tuple[str, str] | None:
-    """The first thing that the report needs and its script; a demo may lack part4_unscaled."""
+    """Return the first thing that is missing and its script. A demo may lack part4_unscaled."""
     optional = {"part4_unscaled"} if summary["dataset"] == "synthetic" else set()
     for part in ("part3", "part4", "part4_unscaled"):
         if part in optional and not summary.get(part):
@@ -118,9 +118,9 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
             if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):
                 return f"{results / 'summary.json'}: {part} has no {name}", FIGURES[part]
     architecture = facts.reported_architecture(summary)
-    trainings = summary["part5"][architecture]["trainings"] if architecture else {}
-    drops = {len(training["drop_epochs"]) for training in trainings.values()}
-    if not {"lr_0.1", "lr_0.01", "lr_0.001", "adam"} <= set(trainings) or not {1, 2} <= drops:
+    variants = summary["part5"][architecture]["variants"] if architecture else {}
+    drops = {len(variant["drop_epochs"]) for variant in variants.values()}
+    if not {"lr_0.1", "lr_0.01", "lr_0.001", "adam"} <= set(variants) or not {1, 2} <= drops:
         return f"{results / 'summary.json'}: part5 is not complete", "part5_learning_rate.py"
     files = {f"{figure.format(architecture)}.png": FIGURES[figure] for figure in FIGURES}
     files |= {"part2_out.npy": FIGURES["part2"], "part2.json": FIGURES["part2"]}
@@ -132,7 +132,7 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
 
 
 def typeset(known: dict, results: Path) -> bytes:
-    """The PDF. All that Typst reads is put in one folder, so that it need not read elsewhere."""
+    """Return the PDF. All that Typst reads is put in one folder, so it reads nothing elsewhere."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
         for source in (*HERE.glob("*.typ"), HERE / "references.yml"):

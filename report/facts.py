@@ -1,4 +1,4 @@
-"""What the report knows: the summary, its numbers as texts, and what follows from them."""
+"""Collect what the report knows: the summary, its numbers as texts, and what follows."""
 
 import json
 import math
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from models import ARCHITECTURES, build, first_layer
-from report.measure import SPECIALIZED, estimated_ratio
+from report.measure import SPECIALIZED, adjacent_correlations, estimated_ratio
 from report.parameters import PARAMETERS
 from report.summary import accuracy_text, number_text, without_nan
 
@@ -36,7 +36,7 @@ NEAR_ADAM = 2  # points below Adam's final validation accuracy, to compare speed
 
 
 def with_texts(summary: dict | list | float) -> dict | list | float | None:
-    """A copy of the summary in which each row has its numbers as `text`."""
+    """Return a copy of the summary in which each row has its numbers as `text`."""
     if not isinstance(summary, dict):
         return summary
     row = {key: with_texts(value) for key, value in summary.items()}
@@ -47,7 +47,7 @@ def with_texts(summary: dict | list | float) -> dict | list | float | None:
 
 
 def compare(one: dict, other: dict) -> dict:
-    """The difference of two means of test accuracies in points and in standard errors.
+    """Compare two means of test accuracies, in percentage points and in standard errors.
 
     A single run has no deviation, so that nothing about it is clear.
     """
@@ -63,15 +63,18 @@ def compare(one: dict, other: dict) -> dict:
 
 
 def standard_errors(difference: float, *samples: tuple[float | None, int]) -> float:
-    """A difference of means in its standard errors; samples: standard deviations and sizes."""
+    """Return a difference of means in its standard errors.
+
+    samples: the standard deviation of each sample, None for a single run, and its size.
+    """
     variances = [math.inf if std is None else std**2 / size for std, size in samples]
     return abs(difference) / max(math.sqrt(sum(variances)), 1e-9)
 
 
 def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
-    """`order`, by the gap of training and validation accuracy, cut where neighbours differ clearly.
+    """Return `order`, which is by the gap, cut where neighbours differ clearly.
 
-    The gap of a run is that of its means over the last epoch.
+    The gap of a run is that between its training and validation accuracy in the last epoch.
     """
 
     def gaps(records: Sequence[Record]) -> tuple[float, tuple[float | None, int]]:
@@ -89,25 +92,20 @@ def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
 
 
 def neighbour_correlation(weights: np.ndarray) -> float:
-    """Mean over the units of the correlation of horizontally or vertically adjacent weights."""
+    """Return the correlation of adjacent weights of a unit, averaged over the units."""
     size = 32 if weights.ndim == 2 else weights.shape[-1]
-    correlations = []
-    for image in weights.reshape(-1, size, size):
-        first = np.concatenate([image[:, :-1].ravel(), image[:-1].ravel()])
-        second = np.concatenate([image[:, 1:].ravel(), image[1:].ravel()])
-        correlations.append(np.corrcoef(first, second)[0, 1])
-    return float(np.mean(correlations))
+    return adjacent_correlations(weights.reshape(-1, size, size))["mean"]
 
 
 def reported_architecture(summary: dict) -> str | None:
-    """That one of part 5's which is best in part 3 by its final validation accuracy."""
+    """Return that architecture of part 5 which has the best final validation accuracy in part 3."""
     part3 = summary["part3"]
     candidates = [name for name in summary.get("part5", {}) if name in part3]
     return max(candidates, key=lambda name: part3[name]["val_acc_final"], default=None)
 
 
 def part2_facts(results: Path) -> dict:
-    """What part 2 wrote down, and the means of the maps: rows are images, columns kernels."""
+    """Return what part 2 wrote down, and the means of the maps (images, kernels)."""
     out = read_npy(results / "part2_out.npy", f"run part2_conv.py --out {results} again").real
     files = json.loads((results / "part2.json").read_text(encoding="utf-8"))
     return {
@@ -120,7 +118,7 @@ def part2_facts(results: Path) -> dict:
 
 
 def made_facts(records: Sequence[Record]) -> dict:
-    """Where and with what the records were made, as far as they say so."""
+    """Return where and with what the records were made, as far as they say so."""
     environments = [record.environment for record in records]
 
     def all_of(key: str, default: str) -> str:
@@ -135,7 +133,7 @@ def made_facts(records: Sequence[Record]) -> dict:
 
 
 def measured_facts(results: Path) -> dict:
-    """The measurements of report.measure, their numbers as texts."""
+    """Return the measurements of report.measure, their numbers as texts."""
     measured = json.loads((results / "measurements.json").read_text(encoding="utf-8"))
     units = {
         name: {
@@ -174,13 +172,13 @@ def measured_facts(results: Path) -> dict:
 
 
 def gap_at(train_acc: float, records: Sequence[Record]) -> float:
-    """The gap, interpolated between epochs, where the mean training accuracy was `train_acc`."""
+    """Return the gap, interpolated between epochs, where the training accuracy was `train_acc`."""
     train = mean_by_epoch(records, "train_acc_curve")
     return float(np.interp(train_acc, train, train - mean_by_epoch(records)))
 
 
 def part3_facts(rows: dict, variants: Variants) -> dict:
-    """Orders of the architectures, comparisons of all pairs, and a look at the weights."""
+    """Order the architectures, compare all pairs, and look at the weights."""
     order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
     cnn_means = [rows[name]["test_acc_mean"] for name in CNNS]
     by_gap = sorted(rows, key=lambda name: rows[name]["gap"])
@@ -212,7 +210,7 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
 def part4_facts(
     rows: dict, unscaled: dict, variants: Variants, unscaled_variants: Variants
 ) -> dict:
-    """How gradients fall with depth, which trainings leave ln 10 and when, and unscaled inputs."""
+    """Return how gradients fall with depth, which runs leave ln 10, and what unscaled inputs do."""
     rows = {n: rows[n] for n in ARCHITECTURES}  # the order of lists in the text
     leaves = {
         a: {n: [epoch_below(CHANCE - LEFT, [r]) for r in variants[f"{n}_{a}"]] for n in rows}
@@ -221,7 +219,7 @@ def part4_facts(
 
     def fall(activation: str, point: str) -> str:
         few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
-        factor = float(f"{few / many:.2g}")  # no more digits than a few trainings are worth
+        factor = float(f"{few / many:.2g}")  # no more digits than a few runs are worth
         return f"{factor:,.{0 if factor > 10 else 1}f}"
 
     return {
@@ -237,7 +235,7 @@ def part4_facts(
 
 
 def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
-    """What inputs from 0 to 255 change, by architecture and activation."""
+    """Return what inputs from 0 to 255 change, by architecture and activation."""
     unscaled = {n: {a: with_nan(r) for a, r in unscaled[n].items()} for n in ARCHITECTURES}
     relu = {n: row["relu"] for n, row in rows.items()}
     both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
@@ -261,7 +259,7 @@ def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
 
 
 def runs_text(variants: Variants) -> str:
-    """How many runs there are of each training, in words."""
+    """Return how many runs there are of each variant, in words."""
     counts = sorted({len(records) for records in variants.values()})
     if counts == [1]:
         return "once"
@@ -269,7 +267,7 @@ def runs_text(variants: Variants) -> str:
 
 
 def epochs_text(epochs: Sequence[int | None]) -> str:
-    """The epochs of several runs as a range, and how many runs have none."""
+    """Return the epochs of several runs as a range, and how many runs have none."""
     reached = sorted(epoch for epoch in epochs if epoch)
     if not reached:
         return "never"
@@ -279,7 +277,7 @@ def epochs_text(epochs: Sequence[int | None]) -> str:
 
 
 def unmoved_weights(record: Record) -> dict:
-    """How many first-layer weights a training has left as they were, to the last bit."""
+    """Return how many first-layer weights a run has left as they were, to the last bit."""
     torch.manual_seed(record.config["seed"])
     model = build(record.config["architecture"], getattr(nn, record.config["activation"]))
     before, after = first_layer(model).weight.detach().numpy(), record["weights"]
@@ -293,29 +291,29 @@ def unmoved_weights(record: Record) -> dict:
 
 
 def with_nan(row: dict) -> dict:
-    """A row of the summary; what is not finite is None there, and nan again here."""
+    """Return a row of the summary in which None, which stands for what is not finite, is nan."""
     return {key: math.nan if value is None else value for key, value in row.items()}
 
 
 def mean_by_epoch(records: Sequence[Record], curve: str = "val_acc_curve") -> np.ndarray:
-    """A curve, the mean over the points of each epoch and over the runs."""
+    """Return the mean of a curve over the points of each epoch and over the runs: (epochs,)."""
     curves = np.stack([record[curve] for record in records])
     return epoch_means(curves, records[0].config["epochs"]).mean(axis=0)
 
 
 def late_rise(by_epoch: np.ndarray) -> float:
-    """By how much the last epoch's value is above that of LATE epochs before, or the first."""
+    """Return how far the last epoch's value is above that of LATE epochs before, or the first."""
     return float(by_epoch[-1] - by_epoch[-1 - min(LATE, len(by_epoch) - 1)])
 
 
 def first_epoch(values: np.ndarray, level: float) -> int | None:
-    """The first epoch, from 1, whose value is at least `level`, if any."""
+    """Return the first epoch, from 1, whose value is at least `level`, or None."""
     reached = np.flatnonzero(values >= level)
     return int(reached[0]) + 1 if len(reached) else None
 
 
 def noise(record: Record, epoch: int) -> float:
-    """The deviation of the validation accuracy about its trend within an epoch, from 1, points."""
+    """Return the deviation of the validation accuracy about its trend within an epoch, from 1."""
     curve, epochs = record["val_acc_curve"].astype(np.float64), record.config["epochs"]
     start, stop = ((epoch - k) * len(curve) // epochs for k in (1, 0))
     points = np.arange(start, max(start + 1, stop))  # however few there are
@@ -323,15 +321,15 @@ def noise(record: Record, epoch: int) -> float:
 
 
 def epoch_below(loss: float, records: Sequence[Record]) -> int | None:
-    """The first epoch, from 1, whose mean training loss is at most `loss`, if any."""
+    """Return the first epoch, from 1, whose mean training loss is at most `loss`, or None."""
     return first_epoch(-mean_by_epoch(records, "loss_curve"), -loss)
 
 
 def roles_of_part5(name: str, variants: Variants) -> dict[str, list[Record]]:
-    """The trainings of architecture `name` by what they stand for.
+    """Return the variants of architecture `name` by their roles in section 5.
 
     Schedules with other drops may be recorded, too. Those at the epochs of part 5's rule count, or
-    else the first ones. A training that there is not is left out.
+    else the first ones. A role without a variant is left out.
     """
     of_name = {
         variant.removeprefix(f"{name}_"): records
@@ -354,9 +352,9 @@ def roles_of_part5(name: str, variants: Variants) -> dict[str, list[Record]]:
 
 
 def epochs_until(level: float, by_epoch: np.ndarray) -> float:
-    """The time in epochs when an increasing accuracy reaches `level`, interpolated; inf if never.
+    """Return the time in epochs when an increasing accuracy reaches `level`; inf if never.
 
-    The mean over an epoch stands at its middle.
+    It is interpolated. The mean over an epoch stands at its middle.
     """
     reached = np.flatnonzero(by_epoch >= level)
     if not len(reached):
@@ -368,12 +366,12 @@ def epochs_until(level: float, by_epoch: np.ndarray) -> float:
 
 
 def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
-    """How many times sooner the first of two trainings reaches `level`."""
+    """Return how many times sooner `fast` reaches `level` than `slow`."""
     return epochs_until(level, slow) / epochs_until(level, fast)
 
 
 def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
-    """How fast, how steady and how good the trainings of architecture `name` are."""
+    """Return how fast, how steady and how good the variants of architecture `name` are."""
     roles = roles_of_part5(name, part5)
     val = {role: mean_by_epoch(records) for role, records in roles.items()}
     gap = {r: mean_by_epoch(records, "train_acc_curve") - val[r] for r, records in roles.items()}
@@ -431,7 +429,7 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
 
 
 def with_decimals(value: dict | list | float | None) -> dict | list | str | None:
-    """A copy in which each number is a text with one decimal."""
+    """Return a copy in which each number is a text with one decimal."""
     if isinstance(value, dict):
         return {key: with_decimals(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -440,7 +438,7 @@ def with_decimals(value: dict | list | float | None) -> dict | list | str | None
 
 
 def collect(summary: dict, results: Path) -> dict:
-    """All of the above, as report.typ reads it."""
+    """Return all of the above, as report.typ reads it."""
     architecture = reported_architecture(summary)
     parts = ("part3", "part4", "part4_unscaled", "part5")
     variants = {part: read_variants(results, part) for part in parts}

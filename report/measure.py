@@ -1,4 +1,4 @@
-"""Measure what the discussions of the report rest on, beside the recorded trainings.
+"""Measure what the discussions of the report rest on, beside the recorded runs.
 
     python -m report.measure                  # results/measurements.json and two figures
 

@@ -3,7 +3,7 @@
     python -m report.summary                        # results/summary.json, tables on the screen
     python -m report.summary --readme README.md     # and between the two markers of that file
 
-"Final" is the mean over the last epoch of a training, because a single point is noisy. "Best" is
+"Final" is the mean over the last epoch of a run, because a single point is noisy. "Best" is
 the best epoch's mean. Test accuracies are mean ± standard deviation over the runs (n - 1 in the
 denominator). The best of several runs, which the assignment asks for, is an optimistic number.
 """
@@ -74,12 +74,12 @@ def summarise_part4(out: Path, part: str) -> dict:
 
 
 def summarise_part5(out: Path) -> dict:
-    """Return by architecture: each training with its learning rates and drops, and part 3."""
+    """Return by architecture: each variant with its learning rates and drops, and part 3."""
     rows: dict[str, dict] = {}
     for variant, records in read_variants(out, "part5").items():
         config = records[0].config
-        row = rows.setdefault(config["architecture"], {"trainings": {}})
-        row["trainings"][variant.removeprefix(f"{config['architecture']}_")] = {
+        row = rows.setdefault(config["architecture"], {"variants": {}})
+        row["variants"][variant.removeprefix(f"{config['architecture']}_")] = {
             "optimizer": config["optimizer"],
             "learning_rates": config["learning_rates"],
             "drop_epochs": config["drop_epochs"],
@@ -117,7 +117,7 @@ def summarise(out: Path) -> dict:
 
 
 def without_nan(value: Any) -> Any:
-    """Return a copy in which what is not finite, as the loss of a diverged training, is None."""
+    """Return a copy in which what is not finite, as the loss of a diverged run, is None."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -173,7 +173,7 @@ def part3_table(summary: dict) -> str:
 
 def part4_table(summary: dict) -> str:
     """Return the README's table of part 4."""
-    header = ["training", "runs", "loss, first", "last", "gradient, first", "last", "test accuracy"]
+    header = ["variant", "runs", "loss, first", "last", "gradient, first", "last", "test accuracy"]
     rows = [
         [f"{name}, {activation}{KINDS[part]}", str(r["runs"]),
          *(number_text(r[f"loss_{point}"], ".3f") for point in ("first", "last")),
@@ -188,14 +188,14 @@ def part4_table(summary: dict) -> str:
 
 def part5_table(summary: dict) -> str:
     """Return the README's table of part 5."""
-    header = ["training", "runs", "drops after epoch", "epochs", "validation, best", "final",
+    header = ["variant", "runs", "drops after epoch", "epochs", "validation, best", "final",
               "test accuracy"]  # fmt: skip
     rows = [
         [f"{name}, {r['optimizer']} {' → '.join(map(str, r['learning_rates']))}", str(r["runs"]),
          ", ".join(map(str, r["drop_epochs"])) or "–", str(r["epochs"]),
          f"{r['val_acc_best']:.1f}", f"{r['val_acc_final']:.1f}", accuracy_text(r)]
         for name, row in summary["part5"].items()
-        for r in sorted(row["trainings"].values(), key=_part5_order)
+        for r in sorted(row["variants"].values(), key=_part5_order)
     ]  # fmt: skip
     rows += [
         [f"{name}, Adam (part 3)", str(r["runs"]), "–", str(r["epochs"]), "",

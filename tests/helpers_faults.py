@@ -42,7 +42,7 @@ def without_progress(stderr):
 
 
 def is_progress(line):
-    return bool(re.search(r"\d+/\d+ trainings, [\d,/]+ steps \|.*\| \d+ %, .* gone, .* left", line))
+    return bool(re.search(r"\d+/\d+ runs, [\d,/]+ steps \|.*\| \d+ %, .* gone, .* left", line))
 
 
 def finish(process):

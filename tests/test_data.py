@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.training import evaluate, new_model, new_optimizer, new_train_generator, train
+from experiments.training import evaluate, new_model, new_optimizer, train
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def numbers_of(batches):
 
 
 def test_every_epoch_brings_all_images_once_in_a_new_order():
-    loader = BatchLoader(numbered(95), 20, generator=torch.Generator().manual_seed(0))
+    loader = BatchLoader(numbered(95), 20, seed=0)
     epochs = [list(loader), list(loader)]
     assert len(loader) == 5
     for batches in epochs:
@@ -40,7 +40,7 @@ def test_every_epoch_brings_all_images_once_in_a_new_order():
     first, second = map(numbers_of, epochs)
     assert first != second
     assert list(range(95)) not in (first, second)
-    again = BatchLoader(numbered(95), 20, generator=torch.Generator().manual_seed(0))
+    again = BatchLoader(numbered(95), 20, seed=0)
     assert [numbers_of(again), numbers_of(again)] == [first, second]
 
 
@@ -51,13 +51,13 @@ def test_without_shuffling_images_come_in_their_order():
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_torchs_loader_can_take_its_place(shuffle):
     """It is made from the same arguments, gives such batches, and `train` takes it."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.manual_seed(0)
     images = torch.rand(95, 1, 32, 32, generator=generator)
     examples = Examples(images, torch.randint(10, (95,), generator=generator))
     shapes, curves = [], []
     for loader in (
-        BatchLoader(examples, batch_size=10, shuffle=shuffle, generator=generator),
-        DataLoader(TensorDataset(*examples), batch_size=10, shuffle=shuffle, generator=generator),
+        BatchLoader(examples, batch_size=10, shuffle=shuffle),
+        DataLoader(TensorDataset(*examples), batch_size=10, shuffle=shuffle),
     ):
         assert len(loader) == 10
         shapes.append([(x.shape, x.dtype, y.shape, y.dtype) for x, y in loader])
@@ -128,7 +128,7 @@ def test_synthetic_set_can_be_learned_and_is_harder_for_an_mlp(quick):
     for name in ("mlp_1", "cnn_5"):
         config = part3.configure(name, options(batch_size=50))
         model = new_model(config, CPU)
-        loader = new_train_generator(config, quick.train)
+        loader = BatchLoader(quick.train, config.batch_size, seed=config.seed)
         for _ in train(model, new_optimizer(config, model, 0.002), loader, range(2), 10):
             pass
         reached[name] = evaluate(model, quick.val).item()

@@ -1,4 +1,4 @@
-"""What a training asks of a GPU.
+"""What a run asks of a GPU.
 
 The "meta" device has no numbers, so any wait for it is an error.
 """

@@ -20,7 +20,7 @@ from helpers_faults import (
 
 RUNS = 16
 OPTIONS = (*SYNTHETIC, "--runs", RUNS, "--processes", 1, "--out")  # one after the other
-STOPPED = "stopped; finished trainings are recorded"
+STOPPED = "stopped; finished runs are recorded"
 
 
 @pytest.fixture(scope="module")

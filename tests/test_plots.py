@@ -207,7 +207,7 @@ def test_part5_shows_each_curve_in_its_panel_and_colour(monkeypatch):
                 assert found == color
 
 
-def test_trainings_differ_in_colour_line_style_and_marker(monkeypatch):
+def test_curves_differ_in_colour_line_style_and_marker(monkeypatch):
     figure = drawn(monkeypatch, lambda: utils.part3Plots(PART3))
     strong = [line for line in figure.axes[0].get_lines() if line.get_linewidth() == 2]
     looks = [(line.get_color(), line.get_marker(), str(line._dash_pattern)) for line in strong]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments import records
 from experiments.config import replicate
-from experiments.training import new_model, new_optimizer, new_train_generator, train
+from experiments.training import new_model, new_optimizer, train
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from PIL import Image
 import part3_architectures as part3
 import part4_activations as part4
 import part5_learning_rate as part5
-from data import Data, Examples, load
+from data import BatchLoader, Data, Examples, load
 from models import ARCHITECTURES, build, first_layer
 
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def different_starts(configs):
     for config in configs:
         weights.add(first_layer(new_model(config, CPU)).weight.detach().numpy().tobytes())
         numbers = Examples(torch.arange(1000), torch.arange(1000))
-        batches = new_train_generator(config, numbers)
+        batches = BatchLoader(numbers, config.batch_size, seed=config.seed)
         orders.add(tuple(torch.cat([labels for _, labels in batches]).tolist()))
     return len(weights), len(orders)
 
@@ -104,7 +104,7 @@ def test_every_run_has_its_own_weights_and_batch_order(name):
     assert different_starts(replicate(part3.configure(name, options()), 10)) == (10, 10)
 
 
-def test_trainings_that_are_compared_start_alike():
+def test_runs_that_are_compared_start_alike():
     opts = options(arch="cnn_4")
     activations = [part4.configure("cnn_3", a, opts) for a in part4.ACTIVATIONS]
     rates = [part5.constant(opts, rate) for rate in part5.LEARNING_RATES.values()]
@@ -181,7 +181,9 @@ def test_recorded_gradient_is_the_step_over_the_learning_rate(architecture, acti
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     weight, lengths = first_layer(model).weight, []
     before = weight.detach().clone()
-    for _ in train(model, optimizer, new_train_generator(config, examples), range(1), 1):
+    for _ in train(
+        model, optimizer, BatchLoader(examples, config.batch_size, seed=config.seed), range(1), 1
+    ):
         lengths.append((before - weight.detach()).square().sum().sqrt().item() / 0.01)
         before = weight.detach().clone()
     assert len(lengths) == 20
@@ -231,7 +233,7 @@ def test_all_cnns_and_no_mlps_are_initialized_otherwise(tmp_path, run):
 
 
 def assert_lost(said, out, lost):
-    """These trainings and no others lost their numbers, and one line says so of each."""
+    """These runs and no others lost their numbers, and one line says so of each."""
     for path in out.glob("runs/*/*/run_00.npz"):
         variant, record = path.parent.name, records.load(path)
         assert np.isfinite(record["loss_curve"]).all() == (variant not in lost), variant

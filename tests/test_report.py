@@ -64,8 +64,8 @@ def check_content(path, results):
                       f"{row['test_acc_best']:.2f}", f"{row['val_acc_final']:.1f}"):  # fmt: skip
             assert shown.replace(" ", "") in dense, shown
     for row in numbers["part5"].values():
-        for training in row["trainings"].values():
-            assert f"{training['test_acc_mean']:.2f}" in text
+        for variant in row["variants"].values():
+            assert f"{variant['test_acc_mean']:.2f}" in text
     for module in (*PARTS, *MODULES):
         for line in (ROOT / module).read_text(encoding="utf-8").splitlines():
             assert "".join(line.split()) in dense, f"{module}: {line}"
@@ -123,7 +123,7 @@ def test_report_of_a_demo(tmp_path):
         "part2_conv.py": ("--out", tmp_path),
         "part3_architectures.py": options,
         "part4_activations.py": options,
-        "part5_learning_rate.py": (*options, "--drop-epochs", 3, 6),
+        "part5_learning_rate.py": (*options, "--drop-epochs", 2, 4),
     }
     for further in ((), ("--plot-only",)):
         for script, arguments in demo.items():
@@ -215,9 +215,9 @@ def test_missing_file_is_named_with_its_command(path, command, made_up, tmp_path
         ("part4/cnn_4/relu", "part4 has no cnn_4"),
         ("part4_unscaled/mlp_1", "part4_unscaled has no mlp_1"),
         ("part5/cnn_4", "part5 is not complete"),
-        ("part5/cnn_4/trainings/lr_0.01", "part5 is not complete"),
-        ("part5/cnn_4/trainings/adam", "part5 is not complete"),
-        ("part5/cnn_4/trainings/drop_", "part5 is not complete"),
+        ("part5/cnn_4/variants/lr_0.01", "part5 is not complete"),
+        ("part5/cnn_4/variants/adam", "part5 is not complete"),
+        ("part5/cnn_4/variants/drop_", "part5 is not complete"),
     ],
 )
 def test_incomplete_summary_is_refused(gone, said, numbers, made_up):

@@ -1,7 +1,7 @@
 """Where the accuracy stops increasing, and the learning rate that is lowered there."""
 
 from experiments.aggregate import MIN_GAIN, PATIENCE, epoch_means, plateau_epoch
-from experiments.training import new_model, new_train_generator
+from experiments.training import new_model
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from helpers_records import options
 from torch import nn
 
 import part5_learning_rate as part5
-from data import Data, Examples
+from data import BatchLoader, Data, Examples
 
 PLATEAUS = {  # means of the epochs, and the epoch that is read off
     "the first epoch that is not surpassed": (
@@ -65,7 +65,7 @@ def test_schedule_replaces_the_optimizer_and_keeps_the_model():
     recorded = part5.train_run(config, data, lambda step: None)
 
     model = new_model(config, torch.device("cpu"))
-    loader = new_train_generator(config, examples)
+    loader = BatchLoader(examples, config.batch_size, seed=config.seed)
     for learning_rate in (0.1, 0.01, 0.01):
         for batch, labels in loader:
             loss = nn.functional.cross_entropy(model(batch), labels)

@@ -111,7 +111,7 @@ def test_part5(tiny_results):
     assert two_drops.config["learning_rates"] == [0.1, 0.01, 0.001]
     (one_drop,) = recorded(tiny_results, f"part5/mlp_2_drop_{first:02d}/run_00")
     (constant,) = recorded(tiny_results, "part5/mlp_2_lr_0.1/run_00")
-    same = 3 * first  # until the first drop it is the same training, bit for bit
+    same = 3 * first  # until the first drop it is the same run, bit for bit
     np.testing.assert_array_equal(one_drop["loss_curve"][:same], constant["loss_curve"][:same])
     (adam,) = recorded(tiny_results, "part5/mlp_2_adam/run_00")
     assert (adam.config["optimizer"], adam.config["learning_rates"]) == ("Adam", [0.001])
@@ -151,8 +151,8 @@ def test_part5_takes_epochs_by_hand_and_compares_with_adam(tiny_results, tmp_pat
     shutil.copytree(tiny_results, out)
     command = (*PART5, "--out", out, "--drop-epochs", 2, 3)
     shown = call_script(*command).stdout
-    for training in ("one drop", "two drops", "Adam"):
-        assert f"\n{training}: test accuracy" in shown
+    for kind in ("one drop", "two drops", "Adam"):
+        assert f"\n{kind}: test accuracy" in shown
     assert "(2 runs)" in shown.split("Adam in part 3: test accuracy")[1]
     assert len(recorded(out, "part5/mlp_2_drop_02_03/run_00")) == 1
     shutil.rmtree(out / "runs" / "part3")

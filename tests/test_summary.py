@@ -81,17 +81,17 @@ def test_part4_has_the_first_points_and_the_last_epoch(numbers):
     assert "cnn_5" in numbers["part4_initialized"]
 
 
-def test_part5_has_all_trainings_and_part_3(numbers):
+def test_part5_has_all_variants_and_part_3(numbers):
     row = numbers["part5"]["mlp_2"]
-    trainings = row["trainings"]
-    assert set(trainings) == {"lr_0.1", "lr_0.001", "drop_01", "adam"}
-    fast = trainings["lr_0.1"]
+    variants = row["variants"]
+    assert set(variants) == {"lr_0.1", "lr_0.001", "drop_01", "adam"}
+    fast = variants["lr_0.1"]
     assert (fast["val_acc_best"], fast["val_acc_final"]) == (30, 30)  # of the mean of both runs
     assert (fast["optimizer"], fast["learning_rates"], fast["epochs"]) == ("SGD", [0.1], 2)
-    dropped = trainings["drop_01"]
+    dropped = variants["drop_01"]
     assert (dropped["drop_epochs"], dropped["epochs"]) == ([1], 3)
     assert (dropped["val_acc_best"], dropped["val_acc_final"]) == (40, 15)
-    assert (trainings["adam"]["optimizer"], trainings["adam"]["epochs"]) == ("Adam", 3)
+    assert (variants["adam"]["optimizer"], variants["adam"]["epochs"]) == ("Adam", 3)
     assert row["part3"] == numbers["part3"]["mlp_2"]
 
 
@@ -107,9 +107,9 @@ def test_tables_have_the_numbers_in_order(numbers):
     starts = [line.split(" | ")[0][2:] for line in lines if line.startswith("| ")]
     assert starts == [
         "architecture", "---", "mlp_2", "cnn_5",
-        "training", "---", "cnn_5, relu", "cnn_5, sigmoid",
+        "variant", "---", "cnn_5, relu", "cnn_5, sigmoid",
         "cnn_5, relu, inputs 0 to 255", "cnn_5, relu, initialized",
-        "training", "---", "mlp_2, SGD 0.1", "mlp_2, SGD 0.001", "mlp_2, SGD 0.1 → 0.01",
+        "variant", "---", "mlp_2, SGD 0.1", "mlp_2, SGD 0.001", "mlp_2, SGD 0.1 → 0.01",
         "mlp_2, Adam 0.001", "mlp_2, Adam (part 3)",
     ]  # fmt: skip
     expected = {
@@ -264,8 +264,8 @@ def test_test_accuracies_are_described_by_mean_and_deviation():
 
 
 def test_the_second_drop_is_read_off_after_the_first(tmp_path):
-    """The curve with one drop holds the plateau before it, too, for it is the same training."""
-    plotting = options(epochs=10, out=tmp_path, arch="mlp_2", plot_only=True)
+    """The curve with one drop holds the plateau before it, too, for it is the same run."""
+    plotting = options(epochs=10, schedule_epochs=15, out=tmp_path, arch="mlp_2", plot_only=True)
     before, after = [20, 30, 30, 30, 30], [40, 45, 45, 45, 45, 45, 45, 45, 45, 45]
     write_record(part5.constant(plotting, 0.1), tmp_path, np.repeat([*before, *before], 4))
     one_drop = part5.configure(plotting, "drop_02", [0.1, 0.01], 15, [2])

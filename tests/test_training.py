@@ -31,7 +31,7 @@ def sgd(model):
 
 
 def start(model, examples, epochs=range(3), record_every=10):
-    loader = BatchLoader(examples, BATCH_SIZE, generator=torch.Generator().manual_seed(0))
+    loader = BatchLoader(examples, BATCH_SIZE, seed=0)
     return train(model, sgd(model), loader, epochs, record_every)
 
 

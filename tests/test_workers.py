@@ -30,7 +30,7 @@ import part3_architectures as part3
 
 OPTIONS = (*SYNTHETIC, "--epochs", 15, "--out", "out", "--runs", 5)
 WORKERS = (*OPTIONS, "--processes", 2)
-STOPPED = "stopped; finished trainings are recorded"
+STOPPED = "stopped; finished runs are recorded"
 
 
 # ---- What is shown
@@ -50,7 +50,7 @@ def clock(monkeypatch):
 
 
 def test_in_a_log_the_bar_is_a_line_every_half_minute(clock, tmp_path, capsys):
-    """It knows that the first training is a quarter of the work, and so how much time is left."""
+    """It knows that the first run is a quarter of the work, and so how much time is left."""
     _, (short, long) = configs(tmp_path)
     progress = runner.Progress([short, long], {short: 1.0, long: 3.0}, 4500, hidden=False)
     clock.append(5.0)
@@ -58,16 +58,16 @@ def test_in_a_log_the_bar_is_a_line_every_half_minute(clock, tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1  # that of the beginning
     clock.append(40.0)
     progress.show({short: 5, long: 0})
-    progress.finish(short, "the line of a training")
+    progress.finish(short, "the line of a run")
     clock.append(80.0)
     progress.show({long: 5})
     shown = capsys.readouterr()
-    assert shown.out == "the line of a training\n"
+    assert shown.out == "the line of a run\n"
     first, second = shown.err.splitlines()
     assert is_progress(first)
-    assert first.startswith("0/2 trainings, 5/20 steps |")
+    assert first.startswith("0/2 runs, 5/20 steps |")
     assert first.endswith("| 12 %, 00:40 gone, 04:40 left")
-    assert second.startswith("1/2 trainings, 15/20 steps |")
+    assert second.startswith("1/2 runs, 15/20 steps |")
     assert second.endswith("| 62 %, 01:20 gone, 00:48 left")
 
 
@@ -80,7 +80,7 @@ def test_in_a_terminal_the_bar_stays_on_its_line_and_goes_away(clock, tmp_path, 
     clock.append(1.0)
     progress.show({config: 5})
     assert "\n" not in terminal.getvalue()
-    assert "0/1 trainings, 5/10 steps |" in terminal.getvalue().split("\r")[-1]
+    assert "0/1 runs, 5/10 steps |" in terminal.getvalue().split("\r")[-1]
     progress.bar.close()
     assert terminal.getvalue().rstrip(" \r").endswith("left")
     assert terminal.getvalue().endswith("\r")
@@ -90,8 +90,8 @@ def test_only_the_first_of_many_processes_shows_a_bar(tmp_path, capsys):
     _, (config, _) = configs(tmp_path)
     progress = runner.Progress([config], {config: 1.0}, 4500, hidden=True)
     progress.show({config: 10})
-    progress.finish(config, "the line of a training")
-    assert capsys.readouterr() == ("the line of a training\n", "")
+    progress.finish(config, "the line of a run")
+    assert capsys.readouterr() == ("the line of a run\n", "")
 
 
 def diverging(config, prepared, advance):
@@ -134,10 +134,18 @@ def workers(process):
     """The workers of a script, which has not ended, as soon as two of them import PyTorch."""
     while True:
         assert process.poll() is None, process.communicate()
-        children = psutil.Process(process.pid).children()
-        found = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        if sum(child.memory_info().rss > 50_000_000 for child in found) == 2:
+        found = list(filter(is_busy_worker, psutil.Process(process.pid).children()))
+        if len(found) == 2:
             return found
+
+
+def is_busy_worker(child):
+    """Whether a process is a worker that imports PyTorch or has done so, and lives."""
+    try:
+        is_worker = "spawn_main" in " ".join(child.cmdline())
+        return is_worker and child.memory_info().rss > 50_000_000
+    except psutil.NoSuchProcess:  # it ended just now, and may be a zombie still
+        return False
 
 
 def start_until(moment, cwd):
