@@ -1,5 +1,6 @@
 """Scripts as processes of their own, what they leave behind, bytes that are broken."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -102,3 +103,31 @@ def mount(*arguments):
     done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def mounted(folder, *arguments):
+    """Something is mounted on `folder` for a while; the test is skipped where none may do that."""
+    mount(*arguments, folder)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Nothing can be written below `folder` for a while, by root neither."""
+    if os.geteuid() == 0:
+        with mounted(folder, "--bind", folder):
+            mount("-o", "remount,bind,ro", folder)
+            yield
+        return
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    try:
+        yield
+    finally:
+        for path in folders:
+            path.chmod(0o755)

@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import random
-import subprocess
 import tarfile
 import threading
 import urllib.request
@@ -19,7 +18,7 @@ import urllib.request
 import numpy as np
 import pytest
 from conftest import call_script
-from helpers_faults import NO_NETWORK, PART3, contents, finish, flipped, mount, start
+from helpers_faults import NO_NETWORK, PART3, contents, finish, flipped, read_only, start
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -163,21 +162,6 @@ def test_what_torchvision_has_unpacked_is_read_where_it_is(
     (tmp_path / CACHE_NAME).unlink()
     assert_equal_arrays(read_cifar10(data.Path(".")), arrays)
     assert visible(tmp_path) == [BATCHES, CACHE_NAME]
-
-
-@contextlib.contextmanager
-def read_only(folder):
-    """Nothing can be written to `folder` for a while, by root neither."""
-    folder.chmod(0o555)
-    if not os.geteuid():
-        mount("--bind", folder, folder)
-        mount("-o", "remount,bind,ro", folder)
-    try:
-        yield
-    finally:
-        if not os.geteuid():
-            subprocess.run(["umount", folder], check=True)
-        folder.chmod(0o755)
 
 
 def test_in_a_read_only_folder_the_cache_is_not_kept_and_a_line_says_so(

@@ -1,9 +1,6 @@
 """A disk that fills up, a file that may not grow, a folder that becomes read-only."""
 
-import contextlib
-import os
 import resource
-import subprocess
 
 import pytest
 from helpers_faults import (
@@ -13,6 +10,8 @@ from helpers_faults import (
     assert_succeeds,
     finish,
     mount,
+    mounted,
+    read_only,
     records,
     results,
     run,
@@ -55,16 +54,6 @@ def test_files_that_cannot_grow(undisturbed, tmp_path):
     assert_a_restart_completes(tmp_path, undisturbed)
 
 
-@contextlib.contextmanager
-def mounted(folder, *arguments):
-    """Something is mounted on `folder` for a while; the test is skipped where none may do that."""
-    mount(*arguments, folder)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 @pytest.mark.slow
 def test_a_full_disk(undisturbed, tmp_path):
     disk = tmp_path / "disk"
@@ -77,24 +66,6 @@ def test_a_full_disk(undisturbed, tmp_path):
                 assert record == undisturbed[name]
         mount("-o", "remount,size=10m", disk)
         assert_a_restart_completes(disk, undisturbed)
-
-
-@contextlib.contextmanager
-def read_only(folder):
-    """Nothing can be written below `folder` for a while, by root neither."""
-    if os.geteuid() == 0:
-        with mounted(folder, "--bind", folder):
-            mount("-o", "remount,bind,ro", folder)
-            yield
-        return
-    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
-    for path in folders:
-        path.chmod(0o555)
-    try:
-        yield
-    finally:
-        for path in folders:
-            path.chmod(0o755)
 
 
 @pytest.mark.slow
