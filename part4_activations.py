@@ -30,10 +30,8 @@ from utils import part4Plots
 
 EPOCHS = 15  # "train the ANN for 15 epochs"
 RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the curves vary
-OPTIMIZER, LEARNING_RATE = (
-    "SGD",
-    0.01,
-)  # "constant learning rate of 0.01, 0.0 momentum"; no weight decay
+OPTIMIZER, LEARNING_RATE = "SGD", 0.01  # "Use SGD [...], constant learning rate of 0.01"
+# "0.0 momentum (no momentum)" and "no weight regularization" are the defaults of SGD
 BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 UNSCALED = (0.0, 255.0)  # "Bonus: What might happen if we do not scale the inputs"
@@ -152,9 +150,8 @@ def main() -> None:
         for name in names:  # task 2: "prefixing 'part4' in the front"
             save_dictionary(options.out / f"{part}_{name}.pkl", results[name])
     part4Plots(list(results.values()), save_dir=str(options.out), filename=part, show_plot=False)
-    if any(len(runs) > 1 for runs in records.values()):
-        title, path = cli.label("part 4", options), options.out / f"{part}_spread.png"
-        plot_activation_spread(records, title, path)
+    spread = options.out / f"{part}_spread.png"
+    plot_activation_spread(records, cli.label("part 4", options), spread)
     cli.print_figures(options.out, f"{part}.png", f"{part}_spread.png")
 
 

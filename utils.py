@@ -41,7 +41,7 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 10,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
 }
 
 
@@ -62,7 +62,7 @@ def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> N
             axes[0, column].set_title(f"kernel {column + 1}")
         for row in range(rows):
             axes[row, 0].set_ylabel(f"image {row + 1}")
-        _save(figure, save_dir, filename or "part2Plots")
+        _save(figure, save_dir, filename or "part2Plots", gray=True)
 
 
 def part3Plots(
@@ -210,7 +210,7 @@ def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
     with plt.rc_context(STYLE | {"font.size": 16}):
         figure, axes = _image_grid(math.ceil(len(images) / columns), columns, images, limit=True)
         figure.colorbar(axes[0, 0].images[0], ax=axes, label="weight", shrink=0.9, extend="both")
-        _save(figure, save_dir, filename)
+        _save(figure, save_dir, filename, gray=True)
 
 
 def visualizeDataset(
@@ -229,7 +229,7 @@ def visualizeDataset(
         figure, axes = _image_grid(len(classes), num_samples_per_class, tiles)
         for row, label in enumerate(classes):
             axes[row, 0].set_ylabel(str(label), rotation=0, ha="right", va="center")
-        _save(figure, save_dir, filename)
+        _save(figure, save_dir, filename, gray=True)
 
 
 # ---- Curves
@@ -357,10 +357,10 @@ def _finish(figure: Figure, save_dir: str, filename: str, show_plot: bool) -> No
     _save(figure, save_dir, filename)
 
 
-def _save(figure: Figure, save_dir: str, filename: str) -> None:
+def _save(figure: Figure, save_dir: str, filename: str, gray: bool = False) -> None:
     """Write the picture beside its place and rename it, so that it is whole or not there.
 
-    It has 256 colours, which makes it three times smaller.
+    It has 64 colours, which makes it three times smaller, or is grayscale.
     """
     folder = Path(save_dir or ".")
     temporary = folder / f".{filename}.png.{socket.gethostname()}.{os.getpid()}.tmp"
@@ -371,7 +371,8 @@ def _save(figure: Figure, save_dir: str, filename: str) -> None:
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         with Image.open(picture) as image:
-            small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            opaque = image.convert("L" if gray else "RGB")
+            small = opaque if gray else opaque.quantize(64, dither=Image.Dither.NONE)
             small.save(temporary, format="png", optimize=True, dpi=image.info.get("dpi"))
         os.replace(temporary, folder / f"{filename}.png")
     except OSError as error:

@@ -8,6 +8,7 @@ Every number comes from RESULTS/summary.json (python -m report.summary), RESULTS
 Sentences that do not hold for these results are marked and listed; --strict stops there instead.
 """
 
+import ast
 import json
 import re
 import shutil
@@ -28,7 +29,7 @@ ROOT = HERE.parent
 # The appendix: "the well-commented code of parts 2 to 5", without utils.py
 PARTS = sorted(path.name for path in ROOT.glob("part?_*.py"))
 MODULES = ["models.py", "data.py", "experiments/training.py"]
-MODULES += sorted(f"experiments/{p.name}" for p in (ROOT / "experiments").glob("*.py")
+FURTHER = sorted(f"experiments/{p.name}" for p in (ROOT / "experiments").glob("*.py")
                   if p.name not in ("__init__.py", "training.py"))  # fmt: skip
 FIGURES = {  # by name, the script that draws it; {} is the architecture of part 5
     "part2": "part2_conv.py --samples FILE --kernel FILE",
@@ -39,8 +40,10 @@ FIGURES = {  # by name, the script that draws it; {} is the architecture of part
     "part3_units": "-m report.measure",
     "part4_start": "-m report.measure",
     "part4": "part4_activations.py",
+    "part4_spread": "part4_activations.py",
     "part4_unscaled": "part4_activations.py --unscaled",
     "part5_{}": "part5_learning_rate.py",
+    "part5_{}_spread": "part5_learning_rate.py",
     "part5_{}_schedules": "part5_learning_rate.py",
 }
 # Letters that Unicode does not take apart into one of ASCII and an accent
@@ -131,17 +134,37 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
     return None
 
 
+def segments(source: str) -> list[dict]:
+    """Split a module so that no page need break a docstring, nor part it from its `def`."""
+    wholes = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            decorators = getattr(node, "decorator_list", [])
+            start = min((d.lineno for d in decorators), default=getattr(node, "lineno", 1))
+            wholes.append((start - 1, node.body[0].end_lineno or start))
+    lines, found, end = source.splitlines(), [], 0
+    for start, stop in sorted(wholes):
+        found.append({"whole": False, "text": "\n".join([*lines[end:start], ""])})
+        found.append({"whole": True, "text": "\n".join(lines[start:stop])})
+        end = stop
+    found.append({"whole": False, "text": "\n".join(lines[end:])})
+    return [segment for segment in found if segment["text"].strip()]
+
+
 def typeset(known: dict, results: Path) -> bytes:
     """Return the PDF. All that Typst reads is put in one folder, so it reads nothing elsewhere."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
         for source in (*HERE.glob("*.typ"), HERE / "references.yml"):
             shutil.copy(source, stage)
-        for module in (*PARTS, *MODULES):
-            shutil.copy(ROOT / module, stage / module.replace("/", "_"))
         for figure in results.glob("part*.png"):
             shutil.copy(figure, stage)
-        (stage / "facts.json").write_text(json.dumps(known, allow_nan=False), encoding="utf-8")
+        code = {name: segments((ROOT / name).read_text()) for name in (*PARTS, *MODULES, *FURTHER)}
+        for name, value in (("facts", known), ("code", code)):
+            text = json.dumps(value, allow_nan=False)
+            (stage / f"{name}.json").write_text(text, encoding="utf-8")
         try:
             return typst.compile(stage / "report.typ", root=stage, ignore_system_fonts=True)
         except typst.TypstError as error:
@@ -185,7 +208,7 @@ def main() -> None:
             f"({name}: {claim['numbers']}); rewrite what it says, then the claim"
         )
     known |= {"name": " ".join(person[:2]).strip(), "id": person[2], "parts": PARTS,
-              "modules": MODULES}  # fmt: skip
+              "modules": MODULES, "further": FURTHER}  # fmt: skip
     pdf = typeset(known, options.results)
     write_atomically(path, pdf)
     print(path)

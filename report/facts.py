@@ -168,7 +168,17 @@ def measured_facts(results: Path) -> dict:
     ]
     start["off"] = f"{max(off):.1f}"
     start["seeds"] = measured["start"]["seeds"]
-    return {"units": units, "kernels": kernels, "start": start, "numbers": measured}
+    training = {
+        a: {
+            "all_images": [f"{norms['all_images'][k]:.2f}" for k in (0, -1)],
+            "batch": [f"{norms['batch'][k]:.2f}" for k in (0, -1)],
+        }
+        for a, norms in measured["training"].items()
+    }
+    return {
+        "units": units, "kernels": kernels, "start": start, "training": training,
+        "numbers": measured,
+    }  # fmt: skip
 
 
 def gap_at(train_acc: float, records: Sequence[Record]) -> float:

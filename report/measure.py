@@ -4,10 +4,11 @@
 
 - 4.2.2: the first layer's gradient at initialization, for 100 seeds of every network with ReLU and
   with the sigmoid, on one batch.
+- 4.2.1: the gradient of single batches and of all training images while mlp_1 is trained.
 - 3.2.7: how well the response of each first-layer unit alone tells each class from the rest.
 - 3.2.6: the correlation of adjacent weights of the CNNs' kernels, against shuffled kernels.
 
-It takes a minute and needs the images and the records of part 3.
+It takes two minutes and needs the images and the records of part 3.
 """
 
 import json
@@ -20,6 +21,7 @@ from experiments import cli
 from experiments.plots import STYLE, look, save_figure
 from experiments.records import Record, read_variants
 from experiments.storage import UserError, write_atomically
+from experiments.training import new_model, new_optimizer, train
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,9 +29,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
 
-from data import CLASSES, Data, Examples, load
+import part4_activations as part4
+from data import CLASSES, BatchLoader, Data, Examples, load
 from models import ARCHITECTURES, build, first_layer
-from part4_activations import ACTIVATIONS, BATCH_SIZE, PIXEL_RANGE
 
 SEEDS = 100
 PERMUTATIONS = 200
@@ -48,7 +50,7 @@ def estimated_ratio(name: str) -> float:
 def start_gradient(name: str, activation: str, seed: int, batch: Examples) -> float:
     """Return the norm of the first layer's gradient before any training."""
     torch.manual_seed(seed)
-    model = build(name, getattr(nn, ACTIVATIONS[activation]))
+    model = build(name, getattr(nn, part4.ACTIVATIONS[activation]))
     cross_entropy(model(batch.images), batch.labels).backward()
     gradient = first_layer(model).weight.grad
     assert gradient is not None
@@ -59,7 +61,8 @@ def start_gradients(batch: Examples) -> dict[str, dict[str, list[float]]]:
     """Return these norms by architecture and activation, for all seeds."""
     return {
         name: {
-            a: [start_gradient(name, a, seed, batch) for seed in range(SEEDS)] for a in ACTIVATIONS
+            a: [start_gradient(name, a, seed, batch) for seed in range(SEEDS)]
+            for a in part4.ACTIVATIONS
         }
         for name in ARCHITECTURES
     }
@@ -81,17 +84,49 @@ def plot_start(gradients: Mapping[str, Mapping[str, Sequence[float]]], path: Pat
             ends = np.array([min(rows["relu"]) / 1.6, max(rows["relu"]) * 1.6])
             axes.plot(ends, estimated_ratio(name) * ends, linewidth=1.5, color=look(k)["color"],
                       linestyle=look(k)["linestyle"])  # fmt: skip
-            axes.plot(
-                [],
-                [],
-                label=f"{name}, {LAYERS[name]} activation{'s' * (LAYERS[name] > 1)}",
-                **look(k),
-            )
+            layers = f"{LAYERS[name]} activation{'s' * (LAYERS[name] > 1)}"
+            axes.plot([], [], label=f"{name}, {layers}", **look(k))
         axes.set(xscale="log", yscale="log", xlabel="|dL/dW| with ReLU",
                  ylabel="|dL/dW| with the sigmoid",
                  title=f"first layer before training, {SEEDS} seeds; lines: estimate")  # fmt: skip
         axes.legend(loc="lower right", fontsize=9)
         save_figure(figure, path)
+
+
+# ---- 4.2.1: gradients of batches and of all images
+
+
+def mean_gradients(model: nn.Module, examples: Examples) -> tuple[float, float]:
+    """Return two norms of the first layer's gradient, the weights being as they are.
+
+    The first is that of the loss of all `examples`. The second is the mean over their batches of
+    the norm of a batch's gradient.
+    """
+    weight, norms = first_layer(model).weight, []
+    total = torch.zeros_like(weight)
+    for images, labels in BatchLoader(examples, part4.BATCH_SIZE, shuffle=False):
+        (gradient,) = torch.autograd.grad(cross_entropy(model(images), labels), weight)
+        total += gradient * len(labels)
+        norms.append(gradient.norm().item())
+    return total.norm().item() / len(examples.labels), float(np.mean(norms))
+
+
+def gradients_in_training(activation: str, data: Data, epochs: int) -> dict[str, list[float]]:
+    """Train mlp_1 as in run 0 of part 4; return these norms before and after each epoch."""
+    options = Namespace(
+        epochs=epochs, batch_size=part4.BATCH_SIZE, seed=0, dataset="", unscaled=False,
+        initialized=False,
+    )  # fmt: skip
+    config = part4.configure("mlp_1", activation, options)
+    model = new_model(config, torch.device("cpu"))
+    optimizer = new_optimizer(config, model, part4.LEARNING_RATE)
+    train_generator = BatchLoader(data.train, config.batch_size, seed=config.seed)
+    found = [mean_gradients(model, data.train)]
+    for epoch in range(epochs):
+        for _ in train(model, optimizer, train_generator, range(epoch, epoch + 1), 10):
+            pass
+        found.append(mean_gradients(model, data.train))
+    return dict(zip(("all_images", "batch"), map(list, zip(*found, strict=True)), strict=True))
 
 
 # ---- 3.2.7: units and classes
@@ -151,7 +186,7 @@ def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
                 panel.plot(label, unit, ".", color="black", markersize=4)
         axes[0].set_ylabel("units of the first layer, by their best class")
         figure.colorbar(image, ax=axes, label="area under the ROC curve", shrink=0.7)
-        save_figure(figure, path, palette=False)
+        save_figure(figure, path, colors=256)
 
 
 # ---- 3.2.6: adjacent weights
@@ -196,7 +231,7 @@ def kernel_structure(records: Sequence[Record], permutations: int = PERMUTATIONS
 
 def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dict:
     """Make all measurements and their figures."""
-    batch = Examples(data.train.images[:BATCH_SIZE], data.train.labels[:BATCH_SIZE])
+    batch = Examples(data.train.images[: part4.BATCH_SIZE], data.train.labels[: part4.BATCH_SIZE])
     gradients = start_gradients(batch)
     plot_start(gradients, out / "part4_start.png")
     best = {n: max(range(len(r)), key=lambda i, r=r: r[i].test_acc) for n, r in part3.items()}
@@ -206,6 +241,9 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
         "data_sha256": data.sha256,
         "start": {"seeds": SEEDS, "gradients": gradients,
                   "ratio": {name: ratios(rows) for name, rows in gradients.items()}},
+        "training": {
+            a: gradients_in_training(a, data, part4.EPOCHS) for a in part4.ACTIVATIONS
+        },
         "units": {
             name: {
                 "best_run": tables[best[name]].round(4).tolist(),
@@ -235,7 +273,7 @@ def main() -> None:
     torch.set_num_threads(cli.num_cores())
     for quick in (False, True):
         data = load(
-            config["dataset"], options.data_dir, torch.device("cpu"), quick, None, PIXEL_RANGE
+            config["dataset"], options.data_dir, torch.device("cpu"), quick, None, part4.PIXEL_RANGE
         )  # fmt: skip
         if data.sha256 == config["data_sha256"]:
             break

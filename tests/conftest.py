@@ -60,7 +60,7 @@ def drawn(monkeypatch, call, module="utils"):
     figures = []
     with monkeypatch.context() as patch:
         save = "_save" if module == "utils" else "save_figure"
-        patch.setattr(f"{module}.{save}", lambda figure, *_: figures.append(figure))
+        patch.setattr(f"{module}.{save}", lambda figure, *_, **__: figures.append(figure))
         call()
     return figures[0]
 

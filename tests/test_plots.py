@@ -76,7 +76,7 @@ def test_helper_saves_one_sharp_picture_and_closes_it(helper, tmp_path):
     CALLS[helper](save_dir=str(folder), filename="figure")
     assert [path.name for path in folder.iterdir()] == ["figure.png"]
     image = Image.open(folder / "figure.png")
-    assert image.width >= 1500
+    assert image.width >= 1200
     assert len(np.unique(np.asarray(image.convert("L")))) > 10  # not an empty page
     assert plt.get_fignums() == []
 
