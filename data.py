@@ -38,7 +38,7 @@ SHAPES = {
     "test_labels": (10_000,),
 }
 MAX_CACHE_BYTES = 100_000_000  # unpacked; CIFAR-10 in grayscale has 61 million
-VALIDATION_SHARE = 10  # one in ten: "Split 10% of the training data as the validation set"
+ONE_IN = 10  # "Split 10% of the training data as the validation set"
 QUICK_TRAIN, QUICK_TEST = 500, 100  # images of each class in the quick protocol
 
 Arrays = dict[str, np.ndarray]  # uint8, by the names in SHAPES
@@ -86,7 +86,7 @@ class BatchLoader:
         return -(-len(self.images) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.shuffle:
+        if self.shuffle:  # "Shuffle training set after each epoch"
             order = torch.randperm(len(self.images), generator=self.generator)
         else:
             order = torch.arange(len(self.images))
@@ -168,7 +168,7 @@ def split(arrays: Arrays, split_seed: int | None) -> tuple[np.ndarray, np.ndarra
 
 
 def stratified_split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a tenth of each class at random for validation.
+    """Draw a tenth of each class for validation, "by randomly taking equal number of samples".
 
     labels: (N,) of any integer dtype.
     Returns the sorted indices of the training images and of the validation images. They are
@@ -177,7 +177,7 @@ def stratified_split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndar
     generator = np.random.default_rng(seed)
     validation = np.concatenate(
         [
-            generator.choice(members, len(members) // VALIDATION_SHARE, replace=False)
+            generator.choice(members, len(members) // ONE_IN, replace=False)
             for members in (np.flatnonzero(labels == label) for label in np.unique(labels))
         ]
     )

@@ -28,7 +28,9 @@ WAY_OUT = "--samples and --kernel name .npy files; without them input is built i
 
 
 def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Compute what `torch.conv2d(input, kernel)` computes: no padding, stride 1.
+    """Compute what `torch.conv2d(input, kernel)` computes with its default settings.
+
+    They are no padding, stride 1, dilation 1, one group and no bias.
 
     As in PyTorch the kernel is not flipped, so this is a cross-correlation.
 
@@ -49,7 +51,9 @@ def my_conv2d(input: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     if input.size == 0 or kernel.size == 0:
         raise ValueError(f"neither array may be empty: {given}")
     if input.shape[1] != kernel.shape[1]:
-        raise ValueError(f"both arrays must have as many channels (second dimension): {given}")
+        raise ValueError(
+            f"both arrays must have the same number of channels (second dimension): {given}"
+        )
     if input.shape[2] < kernel.shape[2] or input.shape[3] < kernel.shape[3]:
         raise ValueError(f"the kernel must not be larger than the image: {given}")
 
@@ -154,6 +158,7 @@ def main() -> None:
             raise UserError(f"{recorded}: an array of shape {out.shape}, not images by kernels")
     else:
         out = convolve(options)
+    # "create the output image of your function by using the provided part2Plots function"
     part2Plots(out.real, save_dir=str(options.out), filename="part2")
     cli.print_figures(options.out, "part2.png" if options.plot_only else "part2*.png")
 

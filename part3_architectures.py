@@ -29,11 +29,12 @@ from utils import part3Plots, visualizeWeights
 
 EPOCHS = 15  # "train the ANN for 15 epochs"
 RUNS = 10  # "Repeat 1 for at least 10 times"
-OPTIMIZER, LEARNING_RATE = "Adam", 0.001  # "adaptive moment estimation (Adam) with default [...]"
-# "Use no weight regularization": the default of all optimizers here is no weight decay
+OPTIMIZER, LEARNING_RATE = "Adam", 0.001  # "(Adam) with default parameters", as this is
+# "Use no weight regularization": no weight decay, see new_optimizer
 BATCH_SIZE = 50  # "use batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
-SPLIT_SEED = 449  # "Split 10% of the training data as the validation set": one split for all runs
+# "Split 10% of the training data as the validation set", one split for all runs: data.prepare
+SPLIT_SEED = 449
 RECORD_EVERY = 10  # "for every 10 steps"
 QUICK_EPOCHS, QUICK_RUNS = 4, 2
 
@@ -60,7 +61,9 @@ def configure(name: str, options: Namespace) -> RunConfig:
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network and record its curves: task 1 of section 3.1.
 
-    `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
+    data: scaled to `config.pixel_range` and split by `config.split_seed`; see `data.prepare`.
+    `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
+    accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
     """
     model = new_model(config, data.train.images.device)
     optimizer = new_optimizer(config, model, LEARNING_RATE)
@@ -68,17 +71,19 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
     epochs = range(config.epochs)
     for point in train(model, optimizer, train_generator, epochs, config.record_every):
-        # "Record the training loss, training accuracy, validation accuracy for every 10 steps"
+        # "Record the training loss, training accuracy, validation accuracy for every 10 steps";
+        # the first two are means over the batches since the point before
         loss_curve.append(point.loss)
         train_acc_curve.append(point.accuracy)
         val_acc_curve.append(evaluate(model, data.val))
         advance(point.step)
+    # "After training, compute test accuracy; record the weights of the first layer as numpy array"
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
         "val_acc_curve": val_acc_curve,
-        "test_acc": evaluate(model, data.test),  # "After training, compute test accuracy"
-        "weights": first_layer(model).weight,  # "Record the weights of the first layer"
+        "test_acc": evaluate(model, data.test),
+        "weights": first_layer(model).weight,
     }
 
 
@@ -105,6 +110,7 @@ def main() -> None:
     )
     options = cli.parse_training_options(parser)
     names = [options.arch] if options.arch else list(ARCHITECTURES)
+    # Run r has the seed --seed + r. The figures show all architectures that are recorded
     plans = {n: replicate(configure(n, options), options.runs) for n in ARCHITECTURES}
     if not options.plot_only:
         run_missing([config for name in names for config in plans[name]], train_run, options)

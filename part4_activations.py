@@ -36,7 +36,8 @@ BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 UNSCALED = (0.0, 255.0)  # "Bonus: What might happen if we do not scale the inputs"
 RECORD_EVERY = 10  # "at every 10 steps"
-ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid"}  # in keys of the dictionary, in torch.nn
+# "ReLU activation function" and "the logistic sigmoid", by their names in the dictionary's keys
+ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid"}  # classes of torch.nn
 # The initialization suited to each activation: a test of the answer to 4.2.2
 INITIALIZATIONS = {"relu": "he", "sigmoid": "glorot"}
 QUICK_EPOCHS = 4
@@ -63,7 +64,7 @@ def configure(name: str, activation: str, options: Namespace) -> RunConfig:
 
 
 def part_name(options: Namespace) -> str:
-    """Return what the files of these runs are called."""
+    """Return the prefix of these runs' files, such as "part4_unscaled"."""
     kind = "_unscaled" * options.unscaled + "_initialized" * options.initialized
     return f"part4{kind}"
 
@@ -71,7 +72,9 @@ def part_name(options: Namespace) -> str:
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network and record its loss and gradient: task 1 of section 4.1.
 
-    `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
+    data: scaled to `config.pixel_range` and split by `config.split_seed`; see `data.prepare`.
+    `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
+    accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
     """
     model = new_model(config, data.train.images.device)
     weight = first_layer(model).weight
@@ -81,8 +84,9 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     epochs = range(config.epochs)
     for point in train(model, optimizer, train_generator, epochs, config.record_every):
         # "Record the training loss and magnitude of the loss gradient [...] at every 10 steps".
-        # The magnitude is the Euclidean norm of dL/dW at this very step. The assignment's hint,
-        # the weights at two steps, gives the same up to rounding (question 1.2).
+        # The loss is the mean over the batches since the point before. The magnitude is the
+        # Euclidean norm of dL/dW at this very step, whose gradients `train` leaves in place. The
+        # assignment's hint, the weights at two steps, gives the same up to rounding (1.2).
         loss_curve.append(point.loss)
         train_acc_curve.append(point.accuracy)
         grad_curve.append(weight.grad.norm())

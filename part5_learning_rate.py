@@ -1,4 +1,4 @@
-"""Part 5: the learning rate of SGD: 0.1, 0.01 and 0.001, then lowered in steps from 0.1.
+"""Part 5: SGD with learning rates of 0.1, 0.01 and 0.001, then with a rate lowered in steps.
 
 Every run is recorded in OUT/runs/part5. Run r of all learning rates and schedules starts from the
 same weights. The dictionaries OUT/part5_<name>.pkl and OUT/part5_<name>_schedules.pkl hold the
@@ -36,7 +36,7 @@ LEARNING_RATES = {"1": 0.1, "01": 0.01, "001": 0.001}  # by the suffix of the ke
 ADAM_LEARNING_RATE = 0.001  # its default, as in part 3
 BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
-SPLIT_SEED = 449  # "Split 10% of the training data as the validation set": the split of part 3
+SPLIT_SEED = 449  # "Split 10% of the training data as the validation set", as in part 3
 RECORD_EVERY = 10  # "for every 10 steps"
 QUICK_EPOCHS = 4
 
@@ -71,7 +71,9 @@ def configure(
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network, with a new optimizer for each of its learning rates: section 5.1.
 
-    `advance` is told the steps done. Returns the curves, the test accuracy and the weights.
+    data: scaled to `config.pixel_range` and split by `config.split_seed`; see `data.prepare`.
+    `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
+    accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
     """
     model = new_model(config, data.train.images.device)
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
@@ -114,9 +116,11 @@ def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
     records = load_results({config: [config]}, options.out, required=[config])
     require_finished({config: [config]}, [config], records, options)
     epoch = plateau_epoch(records[config][0]["val_acc_curve"], config.epochs, after)
-    print(f"{config.variant}: the validation accuracy stops increasing in epoch {epoch}")
-    if epoch == config.epochs:
-        print("  (that is its last one; take more --epochs, or choose the --drop-epochs)")
+    news = f"{config.variant}: the validation accuracy"
+    if epoch < config.epochs:
+        print(f"{news} stops increasing after epoch {epoch}")
+    else:
+        print(f"{news} still increases in epoch {epoch}, its last; more --epochs would show more")
     return epoch
 
 
@@ -125,6 +129,7 @@ def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
 
     Each schedule depends on the runs before it, so one process trains them all.
     """
+    # The others of many processes go on to read_off, which ends them while process 0 trains
     may_train = options.rank == 0 and not options.plot_only
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
     drop = read_off(constant(options, LEARNING_RATES["1"]), options)
@@ -186,7 +191,7 @@ def parse_options() -> Namespace:
 def main() -> None:
     options = parse_options()
     plans = {s: replicate(constant(options, lr), options.runs) for s, lr in LEARNING_RATES.items()}
-    # 7. "compare it to the same model trained with Adam", here over as many epochs
+    # For a comparison at equal length: Adam over as many epochs as the schedules
     learning_rates, epochs = [ADAM_LEARNING_RATE], options.schedule_epochs
     adam = configure(options, "adam", learning_rates, epochs, optimizer="Adam")
     plans["Adam"] = replicate(adam, options.runs)
@@ -209,10 +214,10 @@ def main() -> None:
     part5Plots(result, save_dir=str(out), filename=stem, show_plot=False)
     plot_learning_rates(name, records, LEARNING_RATES, out / f"{stem}_spread.png")
     plot_schedules(name, records, out / f"{stem}_schedules.png")
+    # 7. "compare it to the same model trained with Adam in 3.1"
     records["Adam in part 3"] = read_runs(out, "part3", options.arch)
     for key in ("one drop", "two drops", "Adam", "Adam in part 3"):
-        if records[key]:
-            print(f"{key}: test accuracy {describe(records[key])}")
+        print(f"{key}: test accuracy {describe(records[key])}")
     cli.print_figures(out, f"{stem}*.png")
 
 

@@ -3,7 +3,7 @@
 This file imports nothing else of the package, and the course's own utils.py can take its place.
 Each helper creates SAVE_DIR, saves FILENAME.png there (named after the helper if there is no name)
 and closes the figure. A window opens only if there is a display. Curves have a point every 10
-steps. The axis counts epochs where a curve is as long as the assignment's full training, else
+steps. The axis counts epochs where a curve is as long as the assignment's full run, else
 steps. Accuracies may be percent or from 0 to 1. Colours are those of Okabe and Ito
 (https://jfly.uni-koeln.de/color/); line styles and markers differ as well.
 """
@@ -68,7 +68,7 @@ def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> N
 def part3Plots(
     results: Sequence[dict], save_dir: str = "", filename: str = "", show_plot: bool = True
 ) -> None:
-    """Compare runs: loss, accuracies, test accuracy and gap against training accuracy.
+    """Compare architectures: loss, accuracies, test accuracy and gap against training accuracy.
 
     results: dictionaries with 'name', 'loss_curve', 'train_acc_curve', 'val_acc_curve' (sequences
     of floats) and 'test_acc' (float). Each family of names ("mlp_1", "mlp_2") has a panel of
@@ -122,8 +122,8 @@ def part4Plots(
 
     results: dictionaries with 'name', 'relu_loss_curve', 'sigmoid_loss_curve', 'relu_grad_curve'
     and 'sigmoid_grad_curve' (sequences of floats). The magnitudes are on a logarithmic axis.
-    Points that such an axis cannot show, because they are zero, are counted in the panel. Of
-    negative values the magnitude is shown, and the axis says so.
+    An inset counts the points that are zero, which such an axis cannot show. Negative values are
+    shown as magnitudes, and the axis label says so.
     """
     activations = {"relu": "ReLU", "sigmoid": "sigmoid"}
     grads = [value for r in results for a in activations for value in r[f"{a}_grad_curve"]]
@@ -302,7 +302,7 @@ def _label_time(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
 
 
 def _mark_ln_10(axes: Axes) -> None:
-    """Draw the loss of a network that knows nothing, where losses stand at it."""
+    """Draw a line at ln 10, the loss of uniform guessing, if losses are near it."""
     low, high = axes.dataLim.y0, axes.dataLim.y1
     if low < LN_10 < 1.5 * high:
         axes.axhline(LN_10, color="black", linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
@@ -358,10 +358,7 @@ def _finish(figure: Figure, save_dir: str, filename: str, show_plot: bool) -> No
 
 
 def _save(figure: Figure, save_dir: str, filename: str, gray: bool = False) -> None:
-    """Write the picture beside its place and rename it, so that it is whole or not there.
-
-    It has 64 colours, which makes it three times smaller, or is grayscale.
-    """
+    """Write the picture atomically, in grayscale or in 64 colours, which is three times smaller."""
     folder = Path(save_dir or ".")
     temporary = folder / f".{filename}.png.{socket.gethostname()}.{os.getpid()}.tmp"
     try:

@@ -1,6 +1,6 @@
 """What the part scripts share: configurations, training, records, workers, figures, options.
 
-This file is imported before PyTorch and matplotlib, so that two settings of the surroundings can
+This file is imported before PyTorch and matplotlib, so that two environment variables can
 still be corrected:
 
 - OMP_PROC_BIND, which clusters set, would bind all worker processes to the same core.

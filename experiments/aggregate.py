@@ -6,10 +6,10 @@ from experiments.records import Record
 
 import numpy as np
 
-# The accuracy has stopped increasing after the first epoch that none of the next PATIENCE epochs
-# surpasses by more than MIN_GAIN percentage points. The accuracy of an epoch is the mean over its
-# points. Half a percentage point is 25 of 5,000 images, a little less than the standard error of
-# one measurement.
+# The accuracy stops increasing after the first epoch e with
+# max(a[e + 1], ..., a[e + PATIENCE]) <= a[e] + MIN_GAIN, where a[e] is the mean validation accuracy
+# of epoch e in percent. Half a percentage point is 25 of 5,000 images, a little less than the
+# standard error of one measurement.
 PATIENCE, MIN_GAIN = 3, 0.5
 
 
@@ -35,7 +35,7 @@ def plateau_epoch(
     patience: int = PATIENCE,
     min_gain: float = MIN_GAIN,
 ) -> int:
-    """Return the first epoch later than `after` at which the accuracy has stopped increasing.
+    """Return the first epoch later than `after` after which the accuracy does not increase.
 
     Epochs are counted from 1. See PATIENCE for the rule. Returns `epochs`, the number of epochs of
     the curve, if the accuracy is still increasing at the end.
@@ -53,8 +53,10 @@ def final(records: Sequence[Record], curve: str) -> np.ndarray:
 
 
 def describe(records: Sequence[Record]) -> str:
-    """Return the test accuracies in words: of one run the value, else mean and deviation."""
+    """Return the test accuracies in words: mean and standard deviation, or the value of one run."""
     values = [record.test_acc for record in records]
+    if not values:
+        return "not recorded"
     if len(values) == 1:
         return f"{values[0]:.2f} % (one run)"
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} % ({len(values)} runs)"

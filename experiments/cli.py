@@ -25,7 +25,7 @@ class StillTraining(Exception):
 # ---- Options
 
 
-# Options that one script has, for those who give them to another
+# Options of a single script, named in the error if another script gets them
 OPTIONS_OF_ONE = {
     "--samples": "part2_conv.py", "--kernel": "part2_conv.py",
     "--unscaled": "part4_activations.py", "--initialized": "part4_activations.py",
@@ -100,7 +100,7 @@ def training_parser(
 ) -> Parser:
     """Return a parser with the options that parts 3 to 5 have in common.
 
-    runs, epochs: the defaults of the full and of the quick protocol.
+    runs, epochs: the defaults of the full and of the quick protocol. batch_size: the default.
     `parse_training_options` reads the command line with it.
     """
     parser = Parser(docstring)
@@ -109,11 +109,13 @@ def training_parser(
     add("--arch", choices=architectures, help="only this architecture")
     add(
         "--runs", type=positive,
-        help="at least so many runs, which differ in their seed "
-        f"(default: {runs[0]}; with --quick {runs[1]})",
+        help="at least so many runs of each kind, which differ in their seed "
+        f"(default: {runs[0]}; with --quick {runs[1]}); all that are recorded count",
     )  # fmt: skip
-    add("--epochs", type=positive, help=f"default: {epochs[0]}; with --quick {epochs[1]}")
-    add("--batch-size", type=positive, default=batch_size, help="default: %(default)s")
+    add(
+        "--epochs", type=positive, help=f"of a run (default: {epochs[0]}; with --quick {epochs[1]})"
+    )
+    add("--batch-size", type=positive, default=batch_size, help="of a step (default: %(default)s)")
     add("--seed", type=seed, default=0, help="of run 0; run r has seed + r (default: %(default)s)")
     add(
         "--dataset", choices=("cifar10", "synthetic"), default="cifar10",
@@ -192,7 +194,7 @@ def _parse_launcher(parser: Parser, options: argparse.Namespace) -> None:
 
 
 def default_out(dataset: str, quick: bool = False) -> Path:
-    """Return a folder for each kind of results, so that nothing small passes for the real thing."""
+    """Return the default folder: quick and synthetic results are not mistaken for full ones."""
     if dataset == "cifar10":
         return Path("results", "quick") if quick else Path("results")
     return Path("results", "synthetic" if quick else "synthetic-full")
@@ -321,7 +323,7 @@ def explain(error: BaseException) -> str | None:
             "try fewer --processes, a smaller --batch-size, or --device cpu"
         )
     if isinstance(error, RuntimeError) and _MACHINE.search(line):
-        return f"the GPU failed ({line}); the same command goes on, or try --device cpu"
+        return f"the GPU failed ({line}); repeat the command to continue, or try --device cpu"
     if isinstance(error, OSError):
         return f"{error.filename or 'file system'}: {reason(error)}"
     return None
@@ -349,7 +351,7 @@ def run(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(end="\r", file=sys.stderr)  # over a progress bar that was just being drawn
         status = 128 + stopped.args[0]
-        message = "stopped; finished runs are recorded, the same command goes on from there"
+        message = "stopped; finished runs are recorded; repeat the command to continue"
     except Exception as error:
         status, explanation = 1, explain(error)
         if explanation is None:

@@ -1,4 +1,4 @@
-"""RunConfig: what defines one run, pure data."""
+"""Define one run: its architecture, optimizer, data and seed, as pure data."""
 
 import json
 import math
@@ -23,14 +23,14 @@ class RunConfig:
     split_seed: int | None  # None: no validation set
     pixel_range: tuple[float, float]
     index: int = 0  # the number of the run, from 0
-    drop_epochs: tuple[int, ...] = ()  # after which the next learning rate takes over
+    drop_epochs: tuple[int, ...] = ()  # the learning rate drops after each of these epochs
     initialization: str = "default"
 
     def __str__(self) -> str:
         return f"{self.part} {self.variant} run_{self.index:02d}"
 
     def phases(self) -> list[tuple[float, range]]:
-        """Return the learning rates, each with its epochs."""
+        """Return a pair for each phase: its learning rate and the range of its epochs, from 0."""
         starts, stops = (0, *self.drop_epochs), (*self.drop_epochs, self.epochs)
         return list(zip(self.learning_rates, map(range, starts, stops), strict=True))
 

@@ -1,9 +1,9 @@
-"""Figures that the course's helpers do not draw: how runs vary, and the schedules of part 5.
+"""Draw what the course's helpers do not: how runs vary, and the schedules of part 5.
 
-They take nothing from utils.py, so that the course's own file can take its place. An epoch's value
-is the mean over its points, drawn at its middle, so that bands show how runs differ and not how
-noisy a curve is. With ten runs (part 3) they are one standard deviation to either side of the mean.
-With five (parts 4 and 5) they extend from the lowest to the highest run, around the median.
+The module does not import utils.py, so that the course's own file can replace that. Each value is
+the mean over an epoch, drawn at the epoch's middle, so that bands show how runs differ and not how
+noisy a curve is. In part 3 a band is one standard deviation to either side of the mean. In parts 4
+and 5 it extends from the lowest to the highest run, and the line is the median.
 """
 
 import io
@@ -56,7 +56,7 @@ def plot_convolution(
 
 
 def _show_signed(axes: Axes, image: np.ndarray, scale: np.ndarray) -> None:
-    """Show an image on the gray scale of all of `scale`, with zero in the middle."""
+    """Show an image on the grayscale of all of `scale`, with zero in the middle."""
     limit = np.abs(scale[np.isfinite(scale)]).max(initial=0) or 1
     axes.imshow(image, cmap="gray", vmin=-limit, vmax=limit)
 
@@ -82,7 +82,7 @@ def plot_spread(finished: Mapping[str, Sequence[Record]], title: str, path: Path
         loss_axes.set(title=f"{title}: training loss", ylabel="cross-entropy", xlabel="epoch")
         acc_axes.set(title="validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
         gap_axes.set(title="training minus validation accuracy, a point for each epoch",
-                     xlabel="training accuracy (%)", ylabel="gap (points)")  # fmt: skip
+                     xlabel="training accuracy (%)", ylabel="gap (percentage points)")  # fmt: skip
         run_axes.set(title="every run", ylabel="test accuracy (%)",
                      xlabel="training accuracy, last epoch (%)")  # fmt: skip
         _equal_scales(run_axes)
@@ -181,7 +181,7 @@ def look(k: int) -> dict[str, Any]:
 
 
 def _by_epoch(records: Sequence[Record], curve: str) -> np.ndarray:
-    """Return the epochs' means of a curve: (runs, epochs). What is not finite is missing."""
+    """Return a curve's mean over each epoch: (runs, epochs). It is NaN if a point is not finite."""
     curves = np.stack([record[curve] for record in records]).astype(np.float64)
     curves[~np.isfinite(curves)] = np.nan
     return epoch_means(curves, records[0].config["epochs"])
@@ -197,7 +197,7 @@ def _plot_band(axes: Axes, by_epoch: np.ndarray, **style: Any) -> None:
 def _plot_range(axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, **style: Any) -> None:
     """Draw the median over the runs of (runs, epochs) with a band from the lowest to the highest.
 
-    A few runs, some of which leave a plateau later than others, are no bell curve.
+    A few runs, some of which leave a plateau later than others, are not normally distributed.
     """
     values = by_epoch[:, from_epoch:]
     lines = (function(values, axis=0) for function in (np.median, np.min, np.max))
@@ -212,7 +212,7 @@ def _draw(axes: Axes, from_epoch: int, centre, low, high, **style: Any) -> None:
 
 
 def _mark_ln_10(axes: Axes) -> None:
-    """Draw the loss of a network that knows nothing, where losses stand at it."""
+    """Draw a line at ln 10, the loss of uniform guessing, if losses are near it."""
     if axes.dataLim.y0 < LN_10 < 1.5 * axes.dataLim.y1:
         axes.axhline(LN_10, color="black", linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
         axes.annotate("ln 10", (1, LN_10), xycoords=axes.get_yaxis_transform(), fontsize=8,

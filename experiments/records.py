@@ -179,7 +179,7 @@ def read_runs(out: Path, part: str, variant: str) -> list[Record]:
     records = [load(path) for path in paths]
     for record in records:
         if record.config | {"seed": 0} != records[0].config | {"seed": 0}:
-            raise UserError(f"{record.path}: defined otherwise than {records[0].path}")
+            raise UserError(f"{record.path}: has another definition than {records[0].path}")
     return records
 
 

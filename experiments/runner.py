@@ -1,4 +1,4 @@
-"""Train what has no record yet, in worker processes, alone or as one of many processes.
+"""Train the runs that have no record yet, in worker processes.
 
 Processes and machines share the runs by their rank and by the records. They exchange nothing
 else. Within a process each worker is a `ProcessPoolExecutor` with one process, and threads hand
@@ -57,7 +57,7 @@ def run_missing(
     runs: all on the same data, which is read only if something is to be trained.
     train_run: `train_run(config, data, advance)` trains, calls `advance(step)` at every point, and
     returns the arrays of the record.
-    alone: this process's share is everything.
+    alone: train all of `runs` and not only this process's share.
 
     Damaged records are moved aside. Raises UserError, before training, if a record has another
     definition or was trained on other data.
@@ -107,7 +107,7 @@ def _is_recorded(config: RunConfig, out: Path) -> bool:
 
 
 def _check_same_data(out: Path, checksum: str) -> None:
-    """Raise UserError if what is recorded below `out` is of other data; one record tells."""
+    """Raise UserError if the first readable record below `out` is of other data."""
     for path in sorted(out.glob("runs/*/*/run_*.npz")):
         with contextlib.suppress(DamagedRecord, FileNotFoundError):  # then the next one tells
             if records.load(path).config["data_sha256"] != checksum:
@@ -336,7 +336,7 @@ def _train_in_workers(
     processes: int,
     progress: Progress,
 ) -> None:
-    """Train `configs` in so many processes. A run whose process is killed is tried again.
+    """Train `configs` in `processes` workers. A run whose process is killed is tried again.
 
     Raises UserError at the end if it was killed again.
     """

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 _PROCESS = f".{socket.gethostname()}."  # stands before the process number in temporary names
-# What a file system says that does not know fsync
+# Errors of file systems without fsync
 _NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 

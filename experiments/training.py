@@ -1,7 +1,7 @@
 """The training loop of all parts, the evaluation, and the model and optimizer of a RunConfig.
 
-Nothing in a training step waits for the device. Losses and accuracies stay tensors on it, and the
-caller turns whole curves into numbers at the end.
+Nothing in a training step waits for the device. Losses and accuracies stay tensors on it, and
+`experiments.runner` turns whole curves into numbers at the end.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,8 @@ def train(
     step = epochs.start * len(train_generator)
     batches = []  # since the last point: loss, logits, labels
     for _ in epochs:
-        for images, labels in train_generator:  # "shuffle training set after each epoch"
+        for images, labels in train_generator:  # which shuffles them anew in every epoch
+            # "Do not forget necessary optimization steps"
             logits = model(images)  # forward pass
             loss = loss_function(logits, labels)  # loss
             optimizer.zero_grad()  # clear the gradients of the step before
@@ -110,9 +111,10 @@ def new_model(config: RunConfig, device: torch.device) -> nn.Sequential:
 def new_optimizer(
     config: RunConfig, model: nn.Module, learning_rate: float
 ) -> torch.optim.Optimizer:
-    """Create the optimizer of `config`. All but the learning rate are PyTorch's default parameters.
+    """Create the optimizer of `config` with PyTorch's default parameters but for the learning rate.
 
-    So there is no weight decay ("no weight regularization") and SGD has a momentum of 0.
+    So there is no weight decay ("no weight regularization") and SGD has a momentum of 0. `fused`
+    is the same arithmetic, faster.
     """
     optimizer_class = getattr(torch.optim, config.optimizer)
-    return optimizer_class(model.parameters(), lr=learning_rate, fused=True)  # fused: faster only
+    return optimizer_class(model.parameters(), lr=learning_rate, fused=True)

@@ -42,11 +42,13 @@ FIGURES = {  # by name, the script that draws it; {} is the architecture of part
     "part4": "part4_activations.py",
     "part4_spread": "part4_activations.py",
     "part4_unscaled": "part4_activations.py --unscaled",
+    "part4_initialized": "part4_activations.py --initialized",
     "part5_{}": "part5_learning_rate.py",
     "part5_{}_spread": "part5_learning_rate.py",
     "part5_{}_schedules": "part5_learning_rate.py",
 }
-# Letters that Unicode does not take apart into one of ASCII and an accent
+PARTS_OF_OPTIONS = ("part4_unscaled", "part4_initialized")
+# Letters that Unicode does not decompose into one of ASCII and an accent
 LETTERS = str.maketrans(
     {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe"}
 )
@@ -111,12 +113,13 @@ def read_summary(results: Path) -> dict:
 
 
 def missing(summary: dict, results: Path) -> tuple[str, str] | None:
-    """Return the first thing that is missing and its script. A demo may lack part4_unscaled."""
-    optional = {"part4_unscaled"} if summary["dataset"] == "synthetic" else set()
-    for part in ("part3", "part4", "part4_unscaled"):
-        if part in optional and not summary.get(part):
-            continue
-        for name in ARCHITECTURES:
+    """Return the first thing that is missing and its script.
+
+    What part 4 trains with an option may be missing altogether.
+    """
+    absent = [part for part in PARTS_OF_OPTIONS if not summary.get(part)]
+    for part in ("part3", "part4", *(part for part in PARTS_OF_OPTIONS if part not in absent)):
+        for name in facts.CNNS if part == "part4_initialized" else ARCHITECTURES:
             row = summary.get(part, {}).get(name)
             if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):
                 return f"{results / 'summary.json'}: {part} has no {name}", FIGURES[part]
@@ -125,17 +128,21 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
     drops = {len(variant["drop_epochs"]) for variant in variants.values()}
     if not {"lr_0.1", "lr_0.01", "lr_0.001", "adam"} <= set(variants) or not {1, 2} <= drops:
         return f"{results / 'summary.json'}: part5 is not complete", "part5_learning_rate.py"
-    files = {f"{figure.format(architecture)}.png": FIGURES[figure] for figure in FIGURES}
+    files = {
+        f"{figure.format(architecture)}.png": script
+        for figure, script in FIGURES.items()
+        if figure not in absent
+    }
     files |= {"part2_out.npy": FIGURES["part2"], "part2.json": FIGURES["part2"]}
     files["measurements.json"] = FIGURES["part3_units"]
     for file, command in files.items():
-        if not (results / file).exists() and Path(file).stem not in optional:
+        if not (results / file).exists():
             return f"{results / file}: missing", command
     return None
 
 
 def segments(source: str) -> list[dict]:
-    """Split a module so that no page need break a docstring, nor part it from its `def`."""
+    """Split a module so that no page break splits a docstring or separates it from its `def`."""
     wholes = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(

@@ -1,4 +1,4 @@
-"""Collect what the report knows: the summary, its numbers as texts, and what follows."""
+"""Collect the facts that the report quotes: the summary, its numbers as texts, comparisons."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from report.summary import accuracy_text, number_text, without_nan
 
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
-CLEAR = 3  # standard errors that a difference of means has to have to be called one
+CLEAR = 3  # standard errors from which a difference of means is called clear
 FORMATS = {
     "test_acc_best": ".2f", "train_acc_final": ".1f", "val_acc_final": ".1f",
     "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
@@ -29,10 +29,10 @@ FORMATS = {
 }  # fmt: skip
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
-AT_CHANCE, LEFT = 0.01, 0.1  # how near to it a loss has not left it, and how far below it has
+AT_CHANCE, LEFT = 0.01, 0.1  # a loss within 0.01 of ln 10 is at it; one 0.1 below has left it
 LATE = 3  # epochs at the end over which a rise is measured
 RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
-NEAR_ADAM = 2  # points below Adam's final validation accuracy, to compare speeds
+NEAR_ADAM = 2  # percentage points below Adam's final validation accuracy, to compare speeds
 
 
 def with_texts(summary: dict | list | float) -> dict | list | float | None:
@@ -217,31 +217,46 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
     }  # fmt: skip
 
 
-def part4_facts(
-    rows: dict, unscaled: dict, variants: Variants, unscaled_variants: Variants
-) -> dict:
+def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
     """Return how gradients fall with depth, which runs leave ln 10, and what unscaled inputs do."""
-    rows = {n: rows[n] for n in ARCHITECTURES}  # the order of lists in the text
-    leaves = {
-        a: {n: [epoch_below(CHANCE - LEFT, [r]) for r in variants[f"{n}_{a}"]] for n in rows}
-        for a in ("relu", "sigmoid")
-    }
+    rows = {n: summary["part4"][n] for n in ARCHITECTURES}  # the order of lists in the text
+    variants, unscaled = by_part["part4"], summary["part4_unscaled"]
+    leaves = epochs_of_leaving(variants)
 
     def fall(activation: str, point: str) -> str:
         few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
         factor = float(f"{few / many:.2g}")  # no more digits than a few runs are worth
         return f"{factor:,.{0 if factor > 10 else 1}f}"
 
-    return {
+    known = {
         "fall": {a: fall(a, "grad_first") for a in ("relu", "sigmoid")},
         "fall_last": {a: fall(a, "grad_last") for a in ("relu", "sigmoid")},
         "leaves": leaves,
-        "leaves_text": {
-            a: {n: epochs_text(e) for n, e in row.items()} for a, row in leaves.items()
-        },
+        "leaves_text": epochs_texts(leaves),
         "unmoved": unmoved_weights(variants["cnn_5_sigmoid"][0]),
         "runs": runs_text(variants),
-    } | (unscaled_facts(rows, unscaled, unscaled_variants) if unscaled else {})
+    }
+    if unscaled:
+        known |= unscaled_facts(rows, unscaled, by_part["part4_unscaled"])
+    if initialized := by_part["part4_initialized"]:
+        known["leaves_initialized"] = epochs_of_leaving(initialized)
+        known["leaves_initialized_text"] = epochs_texts(known["leaves_initialized"])
+        known["runs_initialized"] = runs_text(initialized)
+    return known
+
+
+def epochs_of_leaving(variants: Variants) -> dict[str, dict[str, list[int | None]]]:
+    """Return by activation and architecture the epoch in which each run leaves ln 10, or None."""
+    leaves: dict = {"relu": {}, "sigmoid": {}}
+    for variant, records in variants.items():
+        name, _, activation = variant.rpartition("_")
+        leaves[activation][name] = [epoch_below(CHANCE - LEFT, [r]) for r in records]
+    return leaves
+
+
+def epochs_texts(leaves: dict[str, dict[str, list[int | None]]]) -> dict[str, dict[str, str]]:
+    """Return these epochs in words."""
+    return {a: {n: epochs_text(epochs) for n, epochs in row.items()} for a, row in leaves.items()}
 
 
 def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
@@ -301,7 +316,7 @@ def unmoved_weights(record: Record) -> dict:
 
 
 def with_nan(row: dict) -> dict:
-    """Return a row of the summary in which None, which stands for what is not finite, is nan."""
+    """Return `row` with None, which marks a value that is not finite, replaced by NaN."""
     return {key: math.nan if value is None else value for key, value in row.items()}
 
 
@@ -450,7 +465,7 @@ def with_decimals(value: dict | list | float | None) -> dict | list | str | None
 def collect(summary: dict, results: Path) -> dict:
     """Return all of the above, as report.typ reads it."""
     architecture = reported_architecture(summary)
-    parts = ("part3", "part4", "part4_unscaled", "part5")
+    parts = ("part3", "part4", "part4_unscaled", "part4_initialized", "part5")
     variants = {part: read_variants(results, part) for part in parts}
     part5 = part5_facts(architecture, variants["part3"], variants["part5"])
     return with_texts(summary) | {
@@ -461,7 +476,6 @@ def collect(summary: dict, results: Path) -> dict:
         "made": made_facts([r for records in variants["part3"].values() for r in records]),
         "measured": measured_facts(results),
         "from3": part3_facts(summary["part3"], variants["part3"]),
-        "from4": part4_facts(summary["part4"], summary["part4_unscaled"], variants["part4"],
-                             variants["part4_unscaled"]),
+        "from4": part4_facts(summary, variants),
         "from5": part5,
     }  # fmt: skip

@@ -40,7 +40,10 @@ LAYERS = {"mlp_1": 1, "mlp_2": 1, "cnn_3": 2, "cnn_4": 4, "cnn_5": 6}  # of acti
 
 
 def estimated_ratio(name: str) -> float:
-    """Return the estimated ratio of gradients, sigmoid to ReLU: 1/4 for sqrt(1/2) in each layer."""
+    """Estimate the ratio of the gradients, sigmoid to ReLU.
+
+    Each layer of activations has a factor of 1/4 with the sigmoid and of sqrt(1/2) with ReLU.
+    """
     return (1 / 4 / math.sqrt(1 / 2)) ** LAYERS[name]
 
 
@@ -58,7 +61,7 @@ def start_gradient(name: str, activation: str, seed: int, batch: Examples) -> fl
 
 
 def start_gradients(batch: Examples) -> dict[str, dict[str, list[float]]]:
-    """Return these norms by architecture and activation, for all seeds."""
+    """Return the norms of `start_gradient` by architecture and activation, for all seeds."""
     return {
         name: {
             a: [start_gradient(name, a, seed, batch) for seed in range(SEEDS)]
@@ -112,7 +115,10 @@ def mean_gradients(model: nn.Module, examples: Examples) -> tuple[float, float]:
 
 
 def gradients_in_training(activation: str, data: Data, epochs: int) -> dict[str, list[float]]:
-    """Train mlp_1 as in run 0 of part 4; return these norms before and after each epoch."""
+    """Train mlp_1 as in run 0 of part 4.
+
+    Returns the norms of `mean_gradients` before training and after each epoch.
+    """
     options = Namespace(
         epochs=epochs, batch_size=part4.BATCH_SIZE, seed=0, dataset="", unscaled=False,
         initialized=False,
