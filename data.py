@@ -134,7 +134,7 @@ def prepare(
     split_seed: the seed of the validation split, or None to leave all images in the training set.
     pixel_range: the values of black and of white.
     """
-    train_indices, val_indices = split(arrays, split_seed)
+    train_indices, val_indices = stratified_split(arrays["train_labels"], split_seed)
 
     def examples(subset: str, indices: np.ndarray | slice) -> Examples:
         images = torch.from_numpy(arrays[f"{subset}_images"][indices])
@@ -159,21 +159,15 @@ def scale(images: Tensor, pixel_range: tuple[float, float] = (-1.0, 1.0)) -> Ten
     return (images.float() * (high - low) / 255.0 + low).unsqueeze(1)  # exact at both ends
 
 
-def split(arrays: Arrays, split_seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training and of the validation images; see `prepare`."""
-    labels = arrays["train_labels"]
-    if split_seed is None:
-        return np.arange(len(labels)), np.arange(0)
-    return stratified_split(labels, split_seed)
-
-
-def stratified_split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(labels: np.ndarray, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Draw a tenth of each class for validation, "by randomly taking equal number of samples".
 
-    labels: (N,) of any integer dtype.
+    labels: (N,) of any integer dtype. seed: None leaves all images in the training set.
     Returns the sorted indices of the training images and of the validation images. They are
     disjoint, cover all images, and are the same for the same seed.
     """
+    if seed is None:
+        return np.arange(len(labels)), np.arange(0)
     generator = np.random.default_rng(seed)
     validation = np.concatenate(
         [
@@ -235,14 +229,9 @@ def _read_cache(cache: Path) -> Arrays:
             if sum(member.file_size for member in file.zip.infolist()) > MAX_CACHE_BYTES:
                 raise ValueError(f"unpacks to more than {MAX_CACHE_BYTES} bytes")
             arrays = {name: np.asarray(array) for name, array in file.items()}
-    except OSError as error:
-        raise DataError(
-            f"{cache}: cannot be read ({error.strerror or error}); {way_out}"
-        ) from error
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
-        raise DataError(
-            f"{cache}: not a readable .npz file ({_first_line(error)}); {way_out}"
-        ) from error
+        why = getattr(error, "strerror", None) or _first_line(error)
+        raise DataError(f"{cache}: not a readable .npz file ({why}); {way_out}") from error
     if problem := _problem(arrays):
         raise DataError(f"{cache}: not CIFAR-10 in grayscale: {problem}; {way_out}")
     return arrays

@@ -154,8 +154,8 @@ def main() -> None:
     if options.plot_only:
         recorded = options.out / "part2_out.npy"
         out = read_npy(recorded, "run it without --plot-only first")
-        if out.ndim != 4 or out.size == 0:
-            raise UserError(f"{recorded}: an array of shape {out.shape}, not images by kernels")
+        if out.ndim != 4 or out.size == 0 or not np.issubdtype(out.dtype, np.number):
+            raise UserError(f"{recorded}: {out.dtype} {out.shape}, not maps of images by kernels")
     else:
         out = convolve(options)
     # "create the output image of your function by using the provided part2Plots function"

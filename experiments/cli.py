@@ -22,6 +22,9 @@ class StillTraining(Exception):
     """Raised when other processes are still training; the last one to finish writes the results."""
 
 
+CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")  # of Linux
+
+
 # ---- Options
 
 
@@ -176,7 +179,7 @@ def _parse_launcher(parser: Parser, options: argparse.Namespace) -> None:
         "RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1,
     }.items():  # fmt: skip
         text = os.environ.get(name, str(default))
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > 9:
             parser.error(f"environment variable {name}: {text!r} is not a number as torchrun sets")
         numbers[name] = int(text)
     if ("RANK" in os.environ) != ("WORLD_SIZE" in os.environ):
@@ -211,9 +214,13 @@ def check_writable(parser: Parser, out: Path) -> None:
 
 def num_cores() -> int:
     """Return the number of cores that this process may use."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):  # a container's share, such as "200000 100000"
+        quota, period = map(int, CPU_SHARE.read_text().split())
+        cores = min(cores, max(1, quota // period))
+    return cores
 
 
 def label(name: str, options: argparse.Namespace) -> str:

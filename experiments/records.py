@@ -124,14 +124,18 @@ def find_all(runs: Sequence[RunConfig], out: Path) -> list[Record]:
     Runs without a record are left out. Raises as `find` does.
     """
     first = runs[0]
-    paths = record_path(first, out).parent.glob("run_*.npz")
-    numbers = [path.stem.removeprefix("run_") for path in paths]
-    recorded = sorted(int(number) for number in numbers if number.isdecimal())
+    recorded = _run_numbers(record_path(first, out).parent)
     further = [
         replace(first, index=r, seed=first.seed + r) for r in recorded if r >= len(runs)
     ]  # "at least" as many runs as asked for
     found = [find(config, out) for config in (*runs, *further)]
     return [record for record in found if record]
+
+
+def _run_numbers(folder: Path) -> dict[int, Path]:
+    """Return the records in a folder by the number of their run, in order."""
+    numbered = [(path.stem.removeprefix("run_"), path) for path in folder.glob("run_*.npz")]
+    return dict(sorted((int(number), path) for number, path in numbered if number.isdecimal()))
 
 
 def load_results(
@@ -175,8 +179,7 @@ def read_runs(out: Path, part: str, variant: str) -> list[Record]:
 
     Raises UserError if they have different definitions, and as `load` does.
     """
-    paths = sorted((out / "runs" / part / variant).glob("run_*.npz"))
-    records = [load(path) for path in paths]
+    records = [load(path) for path in _run_numbers(out / "runs" / part / variant).values()]
     for record in records:
         if record.config | {"seed": 0} != records[0].config | {"seed": 0}:
             raise UserError(f"{record.path}: has another definition than {records[0].path}")

@@ -22,12 +22,7 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 from experiments import records
-from experiments.cli import (
-    StillTraining,
-    is_out_of_memory,
-    num_cores,
-    select_device,
-)
+from experiments.cli import StillTraining, is_out_of_memory, num_cores, select_device
 from experiments.config import RunConfig
 from experiments.records import DamagedRecord, Record
 from experiments.storage import UserError, first_line, remove_stray_temporaries
@@ -75,7 +70,7 @@ def run_missing(
     for config in runs:
         with contextlib.suppress(DamagedRecord):  # moved aside by the process whose share it is
             records.find(config, options.out, checksum)
-    num_train, num_val = map(len, data.split(arrays, runs[0].split_seed))
+    num_train, num_val = map(len, data.stratified_split(arrays["train_labels"], runs[0].split_seed))
     for config in missing:
         if config.num_steps(num_train) < config.record_every:
             raise UserError(
@@ -441,19 +436,17 @@ def _train_in_this_worker(
     config: RunConfig, train_run: TrainRun, options: Namespace, processes: int
 ) -> str:
     """Train `config` in this process, a worker. It reads the images itself, the first time."""
-
-    def advance(step: int) -> None:
-        _worker["steps"][_worker["slot"]] = step
-
+    advance = partial(_worker["steps"].__setitem__, _worker["slot"])
     try:
         device = select_device(options.device, options.local_rank * processes + _worker["slot"])
+    except ValueError as error:
+        raise UserError(f"argument --device: {error}") from error
+    try:
         prepared = _load(
             config.dataset, options.data_dir, device, options.quick,
             config.split_seed, config.pixel_range,
         )  # fmt: skip
         return _train_and_record(config, prepared, train_run, options, processes, advance)
-    except ValueError as error:  # the device
-        raise UserError(f"argument --device: {error}") from error
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise MemoryError(first_line(error)) from error

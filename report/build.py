@@ -96,14 +96,10 @@ def file_name(name: str, surname: str, student_id: str) -> str:
 def read_summary(results: Path) -> dict:
     """Read RESULTS/summary.json. Raises UserError if something that the report needs is missing."""
     path, make = results / "summary.json", f"python -m report.summary --out {results}"
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        synthetic = summary["dataset"] == "synthetic"
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; make it with: {make}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: damaged ({error}); make it anew with: {make}") from error
-    options = f"--out {results}" + synthetic * " --dataset synthetic"
+    summary = facts.read_json(path, make)
+    if "dataset" not in summary:
+        raise UserError(f"{path}: cannot be read (no dataset in it); make it with: {make}")
+    options = f"--out {results}" + (summary["dataset"] == "synthetic") * " --dataset synthetic"
     options += (results.name == "synthetic") * " --quick"
     if problem := missing(summary, results):
         what, command = problem
@@ -168,7 +164,10 @@ def typeset(known: dict, results: Path) -> bytes:
             shutil.copy(source, stage)
         for figure in results.glob("part*.png"):
             shutil.copy(figure, stage)
-        code = {name: segments((ROOT / name).read_text()) for name in (*PARTS, *MODULES, *FURTHER)}
+        code = {
+            name: segments((ROOT / name).read_text(encoding="utf-8"))
+            for name in (*PARTS, *MODULES, *FURTHER)
+        }
         for name, value in (("facts", known), ("code", code)):
             text = json.dumps(value, allow_nan=False)
             (stage / f"{name}.json").write_text(text, encoding="utf-8")

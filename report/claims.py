@@ -7,17 +7,9 @@ wording is chosen in the .typ files.
 
 import math
 from itertools import pairwise
+from types import FunctionType
 
-from report.facts import (
-    AT_CHANCE,
-    CHANCE,
-    CLEAR,
-    CNNS,
-    LEFT,
-    MLPS,
-    RATES,
-    compare,
-)
+from report.facts import AT_CHANCE, CHANCE, CLEAR, CNNS, LEFT, MLPS, RATES, compare
 from report.measure import LAYERS, estimated_ratio
 
 
@@ -258,22 +250,6 @@ def deep_sigmoid_cnns_stay_at_chance(facts: dict) -> tuple[bool, str]:
     return stuck and None not in facts["from4"]["leaves"]["sigmoid"]["cnn_3"], f"losses {losses}"
 
 
-def initial_weights_free_the_sigmoid(facts: dict) -> tuple[bool, str]:
-    """with Glorot's weights and the sigmoid every run of cnn_4 and cnn_5 leaves ln 10, else none"""
-    epochs = [facts["from4"][key]["sigmoid"] for key in ("leaves_initialized", "leaves")]
-    after, before = ([e for n in ("cnn_4", "cnn_5") for e in row[n]] for row in epochs)
-    return None not in after and not any(before), f"epochs {after}, by default {before}"
-
-
-def initial_weights_end_the_wait(facts: dict) -> tuple[bool, str]:
-    """with He's weights and ReLU every run of cnn_5 leaves ln 10 sooner than any by default"""
-    after, before = (
-        facts["from4"][key]["relu"]["cnn_5"] for key in ("leaves_initialized", "leaves")
-    )
-    holds = max(e or math.inf for e in after) < min(e or math.inf for e in before)
-    return holds, f"epochs {after}, by default {before}"
-
-
 def the_deepest_waits_longest(facts: dict) -> tuple[bool, str]:
     """with ReLU every run of cnn_5 leaves ln 10 later than every run of the other networks"""
     leaves = facts["from4"]["leaves"]["relu"]
@@ -377,23 +353,10 @@ def lower_rates_fit_closer(facts: dict) -> tuple[bool, str]:
     return dropped > constant, f"gaps {dropped:.2f} and {constant:.2f}"
 
 
+# All functions above
 CLAIMS = [
-    full_protocol, course_input, part2_signs, column_6_is_weak,
-    kernels_7_and_8_are_mostly_positive, cnns_beat_mlps,
-    cnn_4_is_best, ten_runs_distinguish_no_further, cnns_validate_above_mlps_training,
-    every_gap_is_positive, mlps_have_the_largest_gaps, cnns_follow_their_parameters,
-    gap_groups_follow_the_parameters, accuracy_rises_and_falls, deeper_still_improve,
-    cnn_5_fits_least, cnn_5_is_not_trained_as_far, families_differ_more_than_their_members,
-    part5_uses_the_pick, mlp_weights_are_smooth, kernels_have_structure, few_units_are_specialised,
-    kernels_prefer_the_same_classes, mlp_units_spread_over_classes, sigmoid_gradient_is_smaller,
-    gradient_falls_with_depth, gradients_with_relu_catch_up, batches_disagree_more_and_more,
-    ratios_follow_the_estimate, most_weights_do_not_move,
-    deep_sigmoid_cnns_stay_at_chance, the_deepest_waits_longest, mlps_learn_with_both,
-    unscaled_inputs_blow_up, shallow_relus_die, sigmoids_saturate, deep_networks_profit,
-    deep_sigmoids_stay_stuck, drops_are_read_off, larger_rates_are_faster,
-    the_factor_is_near_ten_at_first, noise_falls_at_the_drop, a_tenth_is_noisiest,
-    the_first_drop_helps, the_first_drop_keeps_its_lead, the_second_drop_does_little,
-    lower_rates_fit_closer,
+    claim for claim in list(vars().values())
+    if isinstance(claim, FunctionType) and claim.__module__ == __name__
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.aggregate import epoch_means, final, plateau_epoch
 from experiments.records import Record, read_variants
-from experiments.storage import read_npy
+from experiments.storage import UserError, read_npy, reason
 
 import numpy as np
 import torch
@@ -104,10 +104,25 @@ def reported_architecture(summary: dict) -> str | None:
     return max(candidates, key=lambda name: part3[name]["val_acc_final"], default=None)
 
 
+def read_json(path: Path, command: str) -> dict:
+    """Read a JSON object. Raises UserError, which names the command that makes the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(value, dict):
+            return value
+        problem = "no JSON object"
+    except OSError as error:
+        problem = reason(error)
+    except ValueError as error:
+        problem = str(error)
+    raise UserError(f"{path}: cannot be read ({problem}); make it with: {command}")
+
+
 def part2_facts(results: Path) -> dict:
     """Return what part 2 wrote down, and the means of the maps (images, kernels)."""
-    out = read_npy(results / "part2_out.npy", f"run part2_conv.py --out {results} again").real
-    files = json.loads((results / "part2.json").read_text(encoding="utf-8"))
+    make = f"python part2_conv.py --out {results}"
+    out = read_npy(results / "part2_out.npy", make).real
+    files = read_json(results / "part2.json", make)
     return {
         "images": out.shape[0],
         "kernels": out.shape[1],
@@ -132,9 +147,12 @@ def made_facts(records: Sequence[Record]) -> dict:
     }
 
 
-def measured_facts(results: Path) -> dict:
+def measured_facts(results: Path, data_sha256: str) -> dict:
     """Return the measurements of report.measure, their numbers as texts."""
-    measured = json.loads((results / "measurements.json").read_text(encoding="utf-8"))
+    path, make = results / "measurements.json", f"python -m report.measure --out {results}"
+    measured = read_json(path, make)
+    if measured["data_sha256"] != data_sha256:
+        raise UserError(f"{path}: measured on other data than the runs; make it with: {make}")
     units = {
         name: {
             "share": f"{100 * u['share_specialized']:.0f} %".replace(" ", "\N{NO-BREAK SPACE}"),
@@ -219,7 +237,9 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
 
 def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
     """Return how gradients fall with depth, which runs leave ln 10, and what unscaled inputs do."""
-    rows = {n: summary["part4"][n] for n in ARCHITECTURES}  # the order of lists in the text
+    part4, both = summary["part4"], ("relu", "sigmoid")
+    # In the order of lists in the text
+    rows = {n: {a: with_nan(part4[n][a]) for a in both} for n in ARCHITECTURES}
     variants, unscaled = by_part["part4"], summary["part4_unscaled"]
     leaves = epochs_of_leaving(variants)
 
@@ -229,8 +249,8 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         return f"{factor:,.{0 if factor > 10 else 1}f}"
 
     known = {
-        "fall": {a: fall(a, "grad_first") for a in ("relu", "sigmoid")},
-        "fall_last": {a: fall(a, "grad_last") for a in ("relu", "sigmoid")},
+        "fall": {a: fall(a, "grad_first") for a in both},
+        "fall_last": {a: fall(a, "grad_last") for a in both},
         "leaves": leaves,
         "leaves_text": epochs_texts(leaves),
         "unmoved": unmoved_weights(variants["cnn_5_sigmoid"][0]),
@@ -350,8 +370,8 @@ def epoch_below(loss: float, records: Sequence[Record]) -> int | None:
     return first_epoch(-mean_by_epoch(records, "loss_curve"), -loss)
 
 
-def roles_of_part5(name: str, variants: Variants) -> dict[str, list[Record]]:
-    """Return the variants of architecture `name` by their roles in section 5.
+def roles_of_part5(name: str, variants: Variants) -> tuple[dict[str, list[Record]], list[int]]:
+    """Return the variants of architecture `name` by their roles in section 5, and the rule's drops.
 
     Schedules with other drops may be recorded, too. Those at the epochs of part 5's rule count, or
     else the first ones. A role without a variant is left out.
@@ -373,7 +393,7 @@ def roles_of_part5(name: str, variants: Variants) -> dict[str, list[Record]]:
         schedules.sort(key=lambda records: records[0].config["drop_epochs"] != ruled)
         if schedules:
             roles[role] = schedules[0]
-    return roles
+    return roles, ruled
 
 
 def epochs_until(level: float, by_epoch: np.ndarray) -> float:
@@ -397,20 +417,21 @@ def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
 
 def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     """Return how fast, how steady and how good the variants of architecture `name` are."""
-    roles = roles_of_part5(name, part5)
+    roles, ruled = roles_of_part5(name, part5)
     val = {role: mean_by_epoch(records) for role, records in roles.items()}
     gap = {r: mean_by_epoch(records, "train_acc_curve") - val[r] for r, records in roles.items()}
     last, end = len(val["sgd_1"]), len(val["two_drops"])
     first_run = roles["sgd_1"][0]
     drop, next_drop = roles["two_drops"][0].config["drop_epochs"]
-    ruled = [plateau_epoch(first_run["val_acc_curve"], last)]
-    one_drop = roles["one_drop"][0]
-    ruled.append(plateau_epoch(one_drop["val_acc_curve"], end, ruled[0]))
     end_001, end_01 = float(val["sgd_001"][-1]), float(val["sgd_01"][-1])
     low = [speed_up(level, val["sgd_01"], val["sgd_001"]) for level in np.linspace(15, end_001, 9)]
     near_adam = float(val["adam"][-1]) - NEAR_ADAM
-    tests = {role: [record.test_acc for record in records] for role, records in roles.items()}
-    pairs = np.subtract(*(tests[r][: min(map(len, tests.values()))] for r in ("two_drops", "adam")))
+    schedule, adam = (
+        {r.config["seed"]: r.test_acc for r in roles[role]} for role in ("two_drops", "adam")
+    )
+    pairs = np.array(
+        [schedule[seed] - adam[seed] for seed in sorted(schedule.keys() & adam.keys())]
+    )
     adam_deviation = (
         float(np.std(final(part3[name], "val_acc_curve"), ddof=1)) if len(part3[name]) > 1 else None
     )
@@ -439,7 +460,7 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
              for rule in ((3, 1.0), (2, 0.5), (3, 0.25))]  # fmt: skip
     return {
         "architecture": name,
-        "runs": runs_text({role: roles[role] for role in roles}),
+        "runs": runs_text(roles),
         "keys": {role: records[0].path.parent.name.removeprefix(f"{name}_")
                  for role, records in roles.items()},
         "drops": [drop, next_drop],
@@ -474,7 +495,7 @@ def collect(summary: dict, results: Path) -> dict:
                     for name, counts in PARAMETERS.items()},
         "from2": part2_facts(results),
         "made": made_facts([r for records in variants["part3"].values() for r in records]),
-        "measured": measured_facts(results),
+        "measured": measured_facts(results, summary["data_sha256"]),
         "from3": part3_facts(summary["part3"], variants["part3"]),
         "from4": part4_facts(summary, variants),
         "from5": part5,

@@ -178,8 +178,8 @@ def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw the areas of the best runs: a row for each unit, a column for each class."""
     rows = [len(table) for table in areas.values()]
     with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axes = plt.subplots(1, len(areas), figsize=(10, 5.6), sharex=True)
-        for panel, (name, table) in zip(axes, areas.items(), strict=True):
+        figure, axes = plt.subplots(1, len(areas), figsize=(10, 5.6), sharex=True, squeeze=False)
+        for panel, (name, table) in zip(axes[0], areas.items(), strict=True):
             ordered = table[np.lexsort((-table.max(axis=1), table.argmax(axis=1)))]
             shown = np.full((max(rows), table.shape[1]), np.nan)
             shown[: len(table)] = ordered
@@ -190,7 +190,7 @@ def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
             panel.spines[:].set_visible(False)
             for unit, label in zip(*np.nonzero(ordered >= SPECIALIZED), strict=True):
                 panel.plot(label, unit, ".", color="black", markersize=4)
-        axes[0].set_ylabel("units of the first layer, by their best class")
+        axes[0, 0].set_ylabel("units of the first layer, by their best class")
         figure.colorbar(image, ax=axes, label="area under the ROC curve", shrink=0.7)
         save_figure(figure, path, colors=256)
 
@@ -287,10 +287,6 @@ def main() -> None:
         raise UserError(f"{options.out}: its records were trained on other data")
     found = measure(data, part3, options.out)
     write_atomically(options.out / "measurements.json", (json.dumps(found) + "\n").encode())
-    print("gradients before training, sigmoid to ReLU, and their estimate:")
-    for name, ratio in found["start"]["ratio"].items():
-        print(f"{name}: {ratio['mean']:.2e} (x or ÷ {ratio['deviation']:.2f}), "
-              f"{estimated_ratio(name):.2e}")  # fmt: skip
     cli.print_figures(options.out, "part4_start.png", "part3_units.png")
 
 

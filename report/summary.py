@@ -140,6 +140,8 @@ def number_text(value: float | None, form: str) -> str:
     if value is None:
         return "overflow"
     text = f"{value:.1e}" if form.endswith("f") and abs(value) >= 1000 else f"{value:{form}}"
+    if not text.strip("-0."):
+        return text.strip("-")  # -0.04 is 0.0 and not −0.0
     return "\N{MINUS SIGN}" + text[1:] if text.startswith("-") else text
 
 

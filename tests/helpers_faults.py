@@ -98,6 +98,16 @@ def flipped(data, bit):
     return data[: bit // 8] + bytes([byte]) + data[bit // 8 + 1 :]
 
 
+class TouchesMark:
+    """Pickled, it creates a file when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
 def mount(*arguments):
     """Mount, or skip the test where that is not permitted."""
     done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)

@@ -29,15 +29,10 @@ def record(test_acc=50.0, config=(), **curves):
     return Record(Path("unused"), dict(config), {}, arrays)
 
 
-def write_arrays(config, out, arrays, data_sha256="0" * 64):
-    """Write a record of `config` with these arrays."""
-    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    path = records.record_path(config, out)
-    records.save(path, arrays, config.definition(data_sha256), {"seconds": 1.0})
-
-
 def write_record(config, out, curve, data_sha256="0" * 64, **arrays):
     """Write a record of `config`, all of whose curves are `curve`."""
     defaults = {f"{name}_curve": curve for name in ("loss", "train_acc", "val_acc")}
     defaults |= {"test_acc": 50, "weights": np.zeros((32, 1024))}
-    write_arrays(config, out, defaults | arrays, data_sha256)
+    arrays = {name: np.asarray(a, np.float32) for name, a in (defaults | arrays).items()}
+    path = records.record_path(config, out)
+    records.save(path, arrays, config.definition(data_sha256), {"seconds": 1.0})

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 from conftest import TINY, TRAINING_SCRIPTS, call_script, run_script
+from helpers_faults import assert_one_line
 
 SCRIPTS = ("part2_conv.py", *TRAINING_SCRIPTS)
 PART3, PART4, PART5 = TRAINING_SCRIPTS
@@ -24,12 +25,6 @@ def test_help_explains_every_option(script):
         options += ["--data-dir", "--device", "--processes", "--threads", "--quick"]
     for option in options:
         assert re.search(rf"\n  {option} .*\n?.*[a-z]", text), option
-
-
-def assert_one_line(done, *mentioned):
-    assert done.stderr.count("\n") == 1, done.stderr
-    for text in mentioned:
-        assert text in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -56,7 +51,7 @@ def assert_one_line(done, *mentioned):
 )
 def test_a_bad_value_ends_with_one_line_and_status_2(script, arguments, named, tmp_path):
     done = call_script(script, "--out", tmp_path / "out", *arguments, cwd=tmp_path, status=2)
-    assert_one_line(done, f"{script}: error: ", named)
+    assert_one_line(done, 2, f"{script}: error: ", named)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -65,7 +60,7 @@ def test_a_bad_value_ends_with_one_line_and_status_2(script, arguments, named, t
 def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, out, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = call_script(script, "--out", out, cwd=tmp_path, status=2)
-    assert_one_line(done, f"argument --out: {out} cannot be written to")
+    assert_one_line(done, 2, f"argument --out: {out} cannot be written to")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -82,7 +77,6 @@ def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, o
             ("--plot-only",),
             ("part2_out.npy: not a readable .npy file", "without --plot-only"),
         ),
-        (PART3, ("--data-dir", __file__), ("test_cli.py: not a folder", "--data-dir")),
         (PART3, ("--plot-only",), ("run_00.npz: not recorded yet", "without --plot-only")),
         (
             PART3,
@@ -93,7 +87,8 @@ def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(script, o
 )
 def test_what_cannot_be_done_is_one_line_with_a_way_out(script, arguments, mentioned, tmp_path):
     out = tmp_path / "out"
-    assert_one_line(call_script(script, *arguments, "--out", out, status=1), *mentioned)
+    done = call_script(script, *arguments, "--out", out, status=1)
+    assert_one_line(done, 1, *mentioned)
     assert not list(out.rglob("*.npz"))
 
 
@@ -115,19 +110,8 @@ def test_torch_and_torchvision_that_do_not_belong_together(tmp_path):
     search = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     arguments = ("--arch", "mlp_1", "--data-dir", tmp_path / "none", "--out", tmp_path / "out")
     done = run_script(PART3, *arguments, env={"PYTHONPATH": search}, status=1)
-    assert_one_line(done, "operator torchvision::nms does not exist",
+    assert_one_line(done, 1, "operator torchvision::nms does not exist",
                     "pip install --force-reinstall torch torchvision")  # fmt: skip
-
-
-def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
-    arguments = ("--arch", "mlp_1", "--data-dir", tmp_path / "none", "--out", tmp_path / "out")
-    done = call_script(PART3, *arguments, status=1)
-    last = done.stderr.splitlines()[-1]
-    for text in ("could not be downloaded", "--data-dir", "--dataset synthetic"):
-        assert text in last
-    assert not list((tmp_path / "out").rglob("*.npz"))
 
 
 # ---- Launchers, devices, cores
@@ -140,6 +124,7 @@ def parse(monkeypatch, tmp_path):
         "", runs=(1, 1), epochs=(1, 1), batch_size=50, architectures=["mlp_1"]
     )
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
+    monkeypatch.setattr(cli, "CPU_SHARE", tmp_path / "no container")
 
     def parse(*arguments, **environment):
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
@@ -160,6 +145,7 @@ def parse(monkeypatch, tmp_path):
         ({"RANK": 2, "WORLD_SIZE": 2}, "RANK: 2 is not less than WORLD_SIZE, 2"),
         ({"RANK": 0, "WORLD_SIZE": 0}, "RANK: 0 is not less than WORLD_SIZE, 0"),
         ({"RANK": "x", "WORLD_SIZE": 2}, "RANK: 'x' is not a number"),
+        ({"RANK": "9" * 5000, "WORLD_SIZE": 2}, "is not a number"),
         ({"RANK": 0, "WORLD_SIZE": -1}, "WORLD_SIZE: '-1' is not a number"),
         ({"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": ""}, "LOCAL_RANK: '' is not a number"),
     ],
@@ -242,6 +228,16 @@ def test_there_is_a_worker_for_every_core_unless_memory_or_work_lacks(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     options = parse("--device", "cpu", *arguments)
     assert runner.num_processes(options, missing) == processes
+
+
+@pytest.mark.parametrize(
+    ("share", "cores"),
+    [("200000 100000", 2), ("50000 100000", 1), ("9900000 100000", 12), ("max 100000", 12)],
+)
+def test_a_container_uses_its_share_of_the_cores(share, cores, parse, monkeypatch, tmp_path):
+    (tmp_path / "cpu.max").write_text(f"{share}\n")
+    monkeypatch.setattr(cli, "CPU_SHARE", tmp_path / "cpu.max")
+    assert cli.num_cores() == cores
 
 
 def test_under_torchrun_a_process_trains_by_itself(parse):

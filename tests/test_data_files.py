@@ -8,7 +8,6 @@ import hashlib
 import http.server
 import io
 import json
-import os
 import pickle
 import random
 import tarfile
@@ -18,7 +17,16 @@ import urllib.request
 import numpy as np
 import pytest
 from conftest import call_script
-from helpers_faults import NO_NETWORK, PART3, contents, finish, flipped, read_only, start
+from helpers_faults import (
+    NO_NETWORK,
+    PART3,
+    TouchesMark,
+    contents,
+    finish,
+    flipped,
+    read_only,
+    start,
+)
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -140,6 +148,8 @@ def test_archive_is_read_without_a_network_and_kept_as_the_cache(
     archive, arrays, images, tmp_path, capsys
 ):
     (tmp_path / ARCHIVE).write_bytes(archive)
+    (tmp_path / ".download.killed" / BATCHES).mkdir(parents=True)  # of a process that was killed
+    (tmp_path / ".download.killed" / ARCHIVE).write_bytes(archive[:1000])
     assert_equal_arrays(read_cifar10(tmp_path), arrays)
     picture = Image.fromarray(images["data_batch_2"][3].transpose(1, 2, 0)).convert("L")
     np.testing.assert_array_equal(arrays["train_images"][13], np.asarray(picture))
@@ -173,14 +183,6 @@ def test_in_a_read_only_folder_the_cache_is_not_kept_and_a_line_says_so(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{tmp_path / CACHE_NAME}: not kept (")
     assert visible(tmp_path) == [BATCHES]
-
-
-def test_a_download_starts_without_what_killed_ones_have_left(archive, arrays, tmp_path):
-    (tmp_path / ".download.killed" / BATCHES).mkdir(parents=True)
-    (tmp_path / ".download.killed" / ARCHIVE).write_bytes(archive[:1000])
-    (tmp_path / ARCHIVE).write_bytes(archive)
-    assert_equal_arrays(read_cifar10(tmp_path), arrays)
-    assert visible(tmp_path) == [ARCHIVE, CACHE_NAME]
 
 
 # ---- What is downloaded, by real processes
@@ -346,21 +348,11 @@ def test_without_data_and_network_there_is_one_line(there, cache, tmp_path, refu
     assert path.exists() == (there != "nothing")
 
 
-class Payload:
-    """Pickled, it creates the file `mark` when it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
-
-
 @pytest.mark.parametrize("fault", ["incomplete archive", "other archive", "other files"])
 def test_a_foreign_archive_is_neither_unpacked_nor_deleted(fault, archive, tmp_path, refused):
     """torchvision knows the checksums of the archive and of the pickles in it."""
     mark, folder = tmp_path / "mark", tmp_path / "data"
-    hostile = pickle.dumps(Payload(mark))
+    hostile = pickle.dumps(TouchesMark(mark))
     pickle.loads(hostile)
     mark.unlink()  # so the payload does work
     foreign = dict.fromkeys((*TRAIN, TEST, META, "../../escaped"), hostile)

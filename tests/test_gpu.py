@@ -4,15 +4,15 @@ The "meta" device has no numbers, so any wait for it is an error.
 """
 
 import re
-from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 
 from experiments import cli
-from experiments.training import evaluate, new_model
+from experiments.training import new_model
 
 import pytest
 import torch
+from helpers_records import options
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -23,10 +23,7 @@ from data import prepare
 
 EPOCHS = 2
 META = torch.device("meta")
-OPTIONS = Namespace(
-    seed=0, epochs=EPOCHS, batch_size=50, dataset="synthetic", arch="cnn_4", unscaled=False,
-    initialized=False,
-)  # fmt: skip
+OPTIONS = options(epochs=EPOCHS, batch_size=50, arch="cnn_4")
 
 
 class Traffic(TorchDispatchMode):
@@ -128,28 +125,6 @@ def test_a_gpu_that_cannot_be_used_is_one_line_with_the_way_out(message, monkeyp
     assert str(caught.value).endswith("try --device cpu")
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        "CUDA error: an illegal memory access was encountered\nCUDA kernel errors",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
-        "CUDA out of memory. Tried to allocate 20.00 MiB",
-        "MPS backend out of memory (MPS allocated: 8.00 GB)",
-    ],
-)
-def test_a_gpu_that_fails_during_a_run_is_one_line_with_the_way_out(message, capsys):
-    def main():
-        raise RuntimeError(message)
-
-    with pytest.raises(SystemExit) as end:
-        cli.run(main)
-    assert end.value.code == 1
-    (line,) = capsys.readouterr().err.strip().split("\n")
-    assert message.split("\n")[0] in line
-    assert "--device cpu" in line
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_epoch_on_a_gpu_waits_for_nothing_and_gives_the_same_bits_twice(name):
@@ -167,11 +142,3 @@ def test_an_epoch_on_a_gpu_waits_for_nothing_and_gives_the_same_bits_twice(name)
         curves[run] = torch.stack(values["loss_curve"]).cpu()
     assert torch.equal(curves["gpu"], curves["again"])
     torch.testing.assert_close(curves["gpu"][:2], curves["cpu"][:2], rtol=1e-3, atol=1e-4)
-
-
-def test_evaluation_takes_chunks_and_leaves_the_model_in_training_mode():
-    model = new_model(part3.configure("cnn_3", OPTIONS), torch.device("cpu"))
-    examples = prepare(arrays(600, 20), torch.device("cpu"), None).train
-    expected = 100 * (model(examples.images).argmax(1) == examples.labels).float().mean()
-    assert evaluate(model, examples) == expected
-    assert model.training

@@ -70,22 +70,22 @@ def close_figures():
 # ---- Saving
 
 
+@pytest.mark.parametrize("filename", ["figure", None])
 @pytest.mark.parametrize("helper", CALLS)
-def test_helper_saves_one_sharp_picture_and_closes_it(helper, tmp_path):
+def test_helper_saves_one_sharp_picture_and_closes_it(helper, filename, tmp_path, monkeypatch):
+    """Without a name it has its default one."""
     folder = tmp_path / "new" / "folder"
-    CALLS[helper](save_dir=str(folder), filename="figure")
-    assert [path.name for path in folder.iterdir()] == ["figure.png"]
-    image = Image.open(folder / "figure.png")
-    assert image.width >= 1200
+    if filename:
+        CALLS[helper](save_dir=str(folder), filename=filename)
+    else:
+        monkeypatch.setitem(utils.STYLE, "savefig.dpi", 20)  # fast
+        CALLS[helper](save_dir=str(folder))
+    (path,) = folder.iterdir()
+    assert path.name == f"{filename or NAMES.get(helper, helper)}.png"
+    image = Image.open(path)
+    assert image.width >= 1200 or not filename
     assert len(np.unique(np.asarray(image.convert("L")))) > 10  # not an empty page
     assert plt.get_fignums() == []
-
-
-@pytest.mark.parametrize("helper", CALLS)
-def test_without_a_name_the_picture_has_its_default(helper, tmp_path, monkeypatch):
-    monkeypatch.setitem(utils.STYLE, "savefig.dpi", 20)  # fast
-    CALLS[helper](save_dir=str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == [f"{NAMES.get(helper, helper)}.png"]
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/outside"])

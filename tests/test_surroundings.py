@@ -1,6 +1,5 @@
 """What surrounds a run: notebooks, personal settings, launchers, file systems, limits, slips."""
 
-import contextlib
 import errno
 import os
 import signal
@@ -8,11 +7,12 @@ import subprocess
 import sys
 
 from experiments import cli, runner, storage
-from experiments.records import find_all, record_path
+from experiments.records import find_all
 from experiments.storage import UserError, write_atomically
 
 import numpy as np
 import pytest
+from conftest import call_script
 from helpers_faults import (
     PART3,
     ROOT,
@@ -20,12 +20,13 @@ from helpers_faults import (
     assert_one_line,
     assert_succeeds,
     environment,
-    mount,
+    mounted,
     run,
 )
+from helpers_records import options, write_record
 from jupyter_client.manager import start_new_kernel
 
-import part2_conv
+import part3_architectures as part3
 
 INLINE = "module://matplotlib_inline.backend_inline"  # what a notebook exports as MPLBACKEND
 
@@ -106,41 +107,27 @@ def test_bound_threads_do_not_take_cores_away(tmp_path):
     assert_succeeds(run(PART3, *SYNTHETIC, "--threads", cores, cwd=tmp_path, env=bound))
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
-def test_a_file_system_without_fsync_keeps_the_result(number, monkeypatch, tmp_path):
-    def refuse(_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    write_atomically(tmp_path / "file", b"result")
-    assert (tmp_path / "file").read_bytes() == b"result"
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_loses_the_result_is_an_error(number, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "ENOSYS", "ENOSPC", "EIO"])
+def test_fsync_that_is_unknown_loses_no_result_and_one_that_fails_is_an_error(
+    name, monkeypatch, tmp_path
+):
     def fail(_):
-        raise OSError(number, os.strerror(number))
+        raise OSError(getattr(errno, name), name)
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(UserError, match="file: cannot be written"):
+    if name in ("ENOSPC", "EIO"):
+        with pytest.raises(UserError, match="file: cannot be written"):
+            write_atomically(tmp_path / "file", b"result")
+        assert list(tmp_path.iterdir()) == []
+    else:
         write_atomically(tmp_path / "file", b"result")
-    assert list(tmp_path.iterdir()) == []
-
-
-@contextlib.contextmanager
-def small_disk(folder, size):
-    """A disk of so many bytes at `folder`; the test is skipped where mounting is not permitted."""
-    folder.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
+        assert (tmp_path / "file").read_bytes() == b"result"
 
 
 @pytest.mark.slow
 def test_a_full_disk_in_part_2_is_said_in_words(tmp_path):
-    with small_disk(tmp_path / "disk", "64k"):
+    (tmp_path / "disk").mkdir()
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=64k", "tmpfs"):
         done = run("part2_conv.py", "--out", "disk", cwd=tmp_path)
         assert_one_line(done, 1, "part2_conv.py: disk/part2_out.npy", "the disk is full")
 
@@ -148,21 +135,13 @@ def test_a_full_disk_in_part_2_is_said_in_words(tmp_path):
 def test_records_are_found_through_links(tmp_path):
     """The folder of a part may be a link to a scratch disk."""
     out, scratch = tmp_path / "out", tmp_path / "scratch"
-    options = [*SYNTHETIC, "--out", str(out)]
-    assert_succeeds(run(PART3, *options, "--runs", 1, cwd=tmp_path))
+    config = part3.configure("mlp_1", options())
+    write_record(config, out, [1.0])
     (out / "runs" / "part3").rename(scratch)
     (out / "runs" / "part3").symlink_to(scratch)
-    (scratch / "mlp_1" / ".run_09.npz.nowhere.1.tmp").write_bytes(b"")
     with pytest.raises(UserError, match=r"run_00.npz: recorded with other data"):
-        runner._check_same_data(out, "0" * 64)
-    import part3_architectures as part3
-
-    parser = cli.training_parser(
-        "", runs=(1, 1), epochs=(1, 1), batch_size=50, architectures=["mlp_1"]
-    )
-    parsed = cli.parse_training_options(parser, options)
-    assert len(find_all([part3.configure("mlp_1", parsed)], out)) == 1
-    assert record_path(part3.configure("mlp_1", parsed), out).exists()
+        runner._check_same_data(out, "1" * 64)
+    assert len(find_all([config], out)) == 1
 
 
 def test_temporary_files_of_the_dead_are_removed_through_links(tmp_path):
@@ -180,19 +159,14 @@ def test_temporary_files_of_the_dead_are_removed_through_links(tmp_path):
     assert ours.exists()
 
 
-@pytest.mark.parametrize("option", ["--out", "--samples", "--kernel"])
-def test_a_tilde_is_the_home_folder(option, monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    np.save(tmp_path / "images.npy", np.ones((1, 1, 5, 5)))
-    values = {"--out": "~/out", "--samples": "~/images.npy", "--kernel": "~/images.npy"}
-    given = {"--out": str(tmp_path / "elsewhere"), option: values[option]}
-    monkeypatch.setattr(sys, "argv", ["part2", *(f"{k}={v}" for k, v in given.items())])
-    part2_conv.main()
-    expected = tmp_path / ("out" if option == "--out" else "elsewhere")
-    assert (expected / "part2_out.npy").exists()
-    assert not (tmp_path / "~").exists()
-    capsys.readouterr()
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    np.save(tmp_path / "home" / "images.npy", np.ones((1, 1, 5, 5)))
+    images = ("--samples=~/images.npy", "--kernel=~/images.npy")
+    call_script("part2_conv.py", *images, "--out=~/out", cwd=tmp_path)
+    assert (tmp_path / "home" / "out" / "part2_out.npy").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
 @pytest.mark.parametrize(
@@ -202,9 +176,14 @@ def test_a_tilde_is_the_home_folder(option, monkeypatch, tmp_path, capsys):
         (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "try --processes 1"),
         (MemoryError(), "not enough memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory"),
+        (RuntimeError("CUDA error: an illegal memory access\nCUDA kernel"), "try --device cpu"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "try --device cpu"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"), "try --device cpu"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), "or --device cpu"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"), "or --device cpu"),
     ],
 )
-def test_limits_of_a_machine_are_one_line(error, words, capsys):
+def test_limits_and_failures_of_a_machine_are_one_line_with_a_way_out(error, words, capsys):
     def main():
         raise error
 
@@ -213,6 +192,7 @@ def test_limits_of_a_machine_are_one_line(error, words, capsys):
     assert end.value.code == 1
     (line,) = capsys.readouterr().err.strip().split("\n")
     assert words in line
+    assert (str(error).split("\n")[0] or "MemoryError") in line
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_the_handlers_are_restored():

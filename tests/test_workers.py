@@ -229,7 +229,7 @@ def train_run(config, data, advance):
     if config.index == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     if config.index == 3 and Path("bug").exists():
-        raise TypeError("a bug of ours")
+        raise ValueError("a bug of ours")
     return ours(config, data, advance)
 part3.train_run = train_run
 if __name__ == "__main__":
@@ -257,7 +257,7 @@ def test_what_is_killed_twice_is_named_and_the_others_go_on(undisturbed, tmp_pat
     (tmp_path / "bug").touch()
     done = run(tmp_path / "faulty.py", *WORKERS, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.endswith("TypeError: a bug of ours")
+    assert done.stderr.endswith("ValueError: a bug of ours")
 
 
 @pytest.mark.slow
