@@ -308,19 +308,14 @@ def _download(data_dir: Path) -> Arrays:
         ) from error
 
 
-@contextlib.contextmanager
-def _only_process(path: Path) -> Iterator[None]:
+def _only_process(path: Path) -> contextlib.AbstractContextManager:
     """Hold the lock of a file. The operating system releases it when a process dies."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         print(f"{path.parent}: another process downloads CIFAR-10; waiting for it", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def _read_batches(root: Path, download: bool) -> Arrays:

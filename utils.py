@@ -31,18 +31,9 @@ STEPS_PER_POINT = 10
 EPOCHS = {1350: 15, 1500: 15, 1800: 20}  # of parts 3, 4 and 5, by the number of points of a curve
 LN_10 = math.log(10)  # the cross-entropy of ten equal probabilities
 HUGE = 20  # a loss from which the axis has to be logarithmic
-STYLE = {
-    "font.size": 10,
-    "axes.grid": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10.5,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "legend.fontsize": 10,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 150,
-}
+STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.5,
+         "savefig.dpi": 150, "figure.constrained_layout.use": True}  # fmt: skip
 
 
 def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> None:

@@ -7,7 +7,6 @@ Steps and validation passes are timed on noise, which costs as much as CIFAR-10.
 steps and 1,350 validation passes. Other work on the same cores spoils the numbers.
 """
 
-import json
 import multiprocessing
 import os
 import statistics
@@ -19,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 
 from experiments import cli
 from experiments.runner import keep_freed_memory
-from experiments.storage import write_atomically
 from experiments.training import evaluate, new_model, new_optimizer, train
 
 import numpy as np
@@ -167,7 +165,6 @@ def convolutions(seconds: float) -> list[dict]:
 
 def main() -> None:
     parser = cli.Parser(__doc__)
-    parser.add_argument("--json", type=cli.path, help="write the numbers to this file, too")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     options = parser.parse_args()
     seconds, cores = QUICK_SECONDS if options.quick else SECONDS, cli.num_cores()
@@ -196,8 +193,6 @@ def main() -> None:
     (results["convolutions"],) = in_processes(1, convolutions, seconds)
     for row in results["convolutions"]:
         print("{images} * {kernels}: {my_conv2d_ms:.3f} {torch_ms:.3f} {ratio:.2f}x".format(**row))
-    if options.json:
-        write_atomically(options.json, (json.dumps(results, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -51,18 +51,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
-def positive(text: str) -> int:
-    """Parse a whole number from 1 to a million."""
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
-    return int(text)
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Return a function that parses whole numbers from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or len(text) > 10 or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
 
 
-def seed(text: str) -> int:
-    """Parse a whole number from 0 to 2**32 - 1."""
-    if not text.isdecimal() or not int(text) < 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 4294967295")
-    return int(text)
+positive, seed = whole_number(1, 1_000_000), whole_number(0, 2**32 - 1)
 
 
 def path(text: str) -> Path:
