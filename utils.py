@@ -68,31 +68,29 @@ def part3Plots(
     families = _families([result["name"] for result in results])
     unit = _accuracy_unit([v for r in results for v in (*r["train_acc_curve"], r["test_acc"])])
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(10, 6.6))
-        (loss_axes, *acc_axes), (test_axes, gap_axes, key_axes) = axes
+        figure, axes = plt.subplots(3, 2, figsize=(8.5, 8.5))
+        loss_axes, *acc_axes, gap_axes, test_axes, key_axes = axes.ravel()
         for k, result in enumerate(results):
             train_acc, val_acc = result["train_acc_curve"], result["val_acc_curve"]
             _plot_curve(loss_axes, result["loss_curve"], k)
             panel = acc_axes[families[k]]
             _plot_curve(panel, train_acc, k, markerfacecolor="white", linewidth=1)
             _plot_curve(panel, val_acc, k)
-            if len(train_acc):
-                smooth_train, smooth_val = _smooth(train_acc), _smooth(val_acc)
-                look = _look(k, linestyle="none", markersize=7)
-                test_axes.plot(smooth_train[-1], result["test_acc"], **look)
-                every = max(1, len(train_acc) // 8)
-                gap_axes.plot(smooth_train, smooth_train - smooth_val, markevery=every, **_look(k))
+            test_axes.plot(k, result["test_acc"], **_look(k, linestyle="none", markersize=8))
+            smooth_train, smooth_val = _smooth(train_acc), _smooth(val_acc)
+            every = max(1, len(train_acc) // 8)
+            gap_axes.plot(smooth_train, smooth_train - smooth_val, markevery=every, **_look(k))
         loss_axes.set(title="training loss", ylabel="cross-entropy")
         _mark_ln_10(loss_axes)
         for family, panel in enumerate(acc_axes):
             names = [r["name"] for r, f in zip(results, families, strict=True) if f == family]
             panel.set(title=f"accuracy: {', '.join(map(str, names))}", ylabel=f"accuracy{unit}")
             panel.set_visible(bool(names))
-        test_axes.set(title="best test accuracy", ylabel=f"test accuracy{unit}",
-                      xlabel=f"training accuracy at the end{unit}")  # fmt: skip
-        _equal_scales(test_axes)
-        gap_axes.set(title="training minus validation accuracy", ylabel=f"gap{unit}",
-                     xlabel=f"training accuracy{unit}")  # fmt: skip
+        test_axes.set(title="best test accuracy", ylabel=f"test accuracy{unit}")
+        test_axes.set_xticks(range(len(results)), [str(result["name"]) for result in results])
+        test_axes.margins(0.15)
+        gap_axes.set(title="training minus validation accuracy", xlabel=f"training accuracy{unit}",
+                     ylabel="gap" + unit.replace("%", "percentage points"))  # fmt: skip
         for panel in (loss_axes, *acc_axes):
             _label_time(panel, [result["loss_curve"] for result in results])
         handles = _handles([result["name"] for result in results])
@@ -298,16 +296,7 @@ def _mark_ln_10(axes: Axes) -> None:
     if low < LN_10 < 1.5 * high:
         axes.axhline(LN_10, color="black", linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
         axes.annotate("ln 10", (1, LN_10), xycoords=axes.get_yaxis_transform(), fontsize=8,
-                      xytext=(0, 2), textcoords="offset points", ha="right")  # fmt: skip
-
-
-def _equal_scales(axes: Axes) -> None:
-    """Give both axes the same scale and range, and draw where both are equal."""
-    axes.autoscale_view()
-    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
-    high = max(axes.get_xlim()[1], axes.get_ylim()[1])
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.axline((low, low), slope=1, color="gray", linewidth=0.8, zorder=0)
+                      xytext=(2, 0), textcoords="offset points", va="center")  # fmt: skip
 
 
 def _handles(names: Sequence) -> list[Line2D]:
@@ -317,9 +306,9 @@ def _handles(names: Sequence) -> list[Line2D]:
 def _name_curves(figure: Figure, names: Sequence) -> None:
     """Name the curves above the panels, where the legend hides no curve."""
     longest = max((len(str(name)) for name in names), default=0)
-    columns = max(1, min(len(names), 110 // (longest + 10)))  # about 110 letters fit on a line
+    columns = max(1, min(len(names), 130 // (longest + 10)))  # about 130 letters fit on a line
     figure.legend(handles=_handles(names), loc="outside upper center", ncols=columns,
-                  handlelength=4)  # fmt: skip
+                  handlelength=3.5, columnspacing=1.2)  # fmt: skip
 
 
 # ---- Images and files
@@ -332,7 +321,7 @@ def _image_grid(rows: int, columns: int, images, limit: bool = False) -> tuple[F
     if limit:
         high = (np.quantile(abs(finite), 0.98) if len(finite) else 0) or 1
         low = -high
-    size = (columns + 1.3 * limit, rows)  # with room for a colour bar
+    size = (columns + 1.3 * limit, max(rows, 1.4))  # with room for a colour bar
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for panel in axes.ravel():
         panel.set(xticks=[], yticks=[])

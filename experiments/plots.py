@@ -133,6 +133,8 @@ def plot_learning_rates(
             _plot_range(acc_axes, _by_epoch(records, "val_acc_curve"), **look(k))
         loss_axes.set(title=f"{name}: training loss", ylabel="cross-entropy", xlabel="epoch")
         acc_axes.set(title="validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
+        for panel in (loss_axes, acc_axes):
+            panel.locator_params(axis="x", integer=True)
         _mark_ln_10(loss_axes)
         figure.legend(loc="outside upper center", ncols=3, handlelength=3)
         save_figure(figure, path)
@@ -141,14 +143,14 @@ def plot_learning_rates(
 def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Path) -> None:
     """Draw the validation accuracy of the two schedules of part 5 and of Adam.
 
-    The schedules are the same as the constant rate up to the first drop, and the same as each other
-    up to the second. What is common is drawn once.
+    The right panel shows the epochs from the first drop on. The schedules are the same as the
+    constant rate up to the first drop, and the same as each other up to the second. What is common
+    is drawn once.
 
     finished: records by "1" (constant learning rate 0.1), "one drop", "two drops" and "Adam".
     """
     config = finished["two drops"][0].config
     (first, second), (fast, medium, slow) = config["drop_epochs"], config["learning_rates"]
-    count = count_runs(finished["two drops"])
     branches = [
         ("1", 0, f"SGD {fast}"),
         ("one drop", first, f"SGD {fast} → {medium}"),
@@ -156,17 +158,27 @@ def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Pa
         ("Adam", 0, f"Adam {finished['Adam'][0].config['learning_rates'][0]}"),
     ]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(8, 5))
-        for k, (key, start, label) in enumerate(branches):
-            curves = _by_epoch(finished[key], "val_acc_curve")
-            _plot_range(axes, curves, from_epoch=max(start - 1, 0), label=label, **look(k))
-        for epoch, rate in ((first, medium), (second, slow)):
-            axes.axvline(epoch, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
-            axes.annotate(f"{rate}", (epoch, 1), xycoords=axes.get_xaxis_transform(), fontsize=9,
-                          xytext=(3, 2), textcoords="offset points")  # fmt: skip
-        axes.set_title(f"{name}: scheduled learning rate, {count} of each", pad=18)
-        axes.set(xlabel="epoch", ylabel="validation accuracy (%)", xlim=(0, config["epochs"]))
-        axes.legend(loc="lower right", handlelength=4)
+        figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), width_ratios=(2, 3))
+        for axes, start_at in zip(panels, (0, max(first - 1, 0)), strict=True):
+            for k, (key, start, label) in enumerate(branches):
+                curves = _by_epoch(finished[key], "val_acc_curve")
+                from_epoch = max(start - 1, start_at)
+                shown = label if axes is panels[0] else None
+                _plot_range(axes, curves, from_epoch=from_epoch, label=shown, **look(k))
+            for epoch, rate in ((first, medium), (second, slow)):
+                axes.axvline(epoch, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
+                if axes is panels[1]:  # where there is room
+                    axes.annotate(
+                        f"{rate}", (epoch, 1), xycoords=axes.get_xaxis_transform(),
+                        fontsize=9, xytext=(3, 2), textcoords="offset points",
+                    )  # fmt: skip
+            axes.set(xlabel="epoch", xlim=(start_at, config["epochs"]))
+            axes.locator_params(axis="x", integer=True)
+        panels[0].set_ylabel("validation accuracy (%)")
+        count = count_runs(finished["two drops"])
+        panels[0].set_title(f"{name}, {count} of each", pad=18)
+        panels[1].set_title("from the first drop on", pad=18)
+        figure.legend(loc="outside upper center", ncols=4, handlelength=3, columnspacing=1.5)
         save_figure(figure, path)
 
 
@@ -216,7 +228,7 @@ def _mark_ln_10(axes: Axes) -> None:
     if axes.dataLim.y0 < LN_10 < 1.5 * axes.dataLim.y1:
         axes.axhline(LN_10, color="black", linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
         axes.annotate("ln 10", (1, LN_10), xycoords=axes.get_yaxis_transform(), fontsize=8,
-                      xytext=(0, 2), textcoords="offset points", ha="right")  # fmt: skip
+                      xytext=(2, 0), textcoords="offset points", va="center")  # fmt: skip
 
 
 def _equal_scales(axes: Axes) -> None:

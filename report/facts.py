@@ -32,7 +32,7 @@ CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 AT_CHANCE, LEFT = 0.01, 0.1  # a loss within 0.01 of ln 10 is at it; one 0.1 below has left it
 LATE = 3  # epochs at the end over which a rise is measured
 RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
-NEAR_ADAM = 2  # percentage points below Adam's final validation accuracy, to compare speeds
+SPEED_LEVEL = 60  # the validation accuracy in percent by whose first epoch speeds are compared
 
 
 def with_texts(summary: dict | list | float) -> dict | list | float | None:
@@ -79,8 +79,7 @@ def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
 
     def gaps(records: Sequence[Record]) -> tuple[float, tuple[float | None, int]]:
         values = final(records, "train_acc_curve") - final(records, "val_acc_curve")
-        deviation = np.std(values, ddof=1) if len(values) > 1 else None
-        return np.mean(values), (deviation, len(values))
+        return np.mean(values), (deviation(values), len(values))
 
     groups = [[order[0]]]
     for before, name in pairwise(order):
@@ -147,6 +146,11 @@ def made_facts(records: Sequence[Record]) -> dict:
     }
 
 
+def percent(share: float) -> str:
+    """Return a share in percent."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
 def measured_facts(results: Path, data_sha256: str) -> dict:
     """Return the measurements of report.measure, their numbers as texts."""
     path, make = results / "measurements.json", f"python -m report.measure --out {results}"
@@ -155,7 +159,8 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
         raise UserError(f"{path}: measured on other data than the runs; make it with: {make}")
     units = {
         name: {
-            "share": f"{100 * u['share_specialized']:.0f} %".replace(" ", "\N{NO-BREAK SPACE}"),
+            "share": percent(u["share_specialized"]),
+            "either_way": percent(u["share_either_way"]),
             "median": f"{u['median_best']:.2f}",
         }
         for name, u in measured["units"].items()
@@ -174,9 +179,9 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     }
     start = {
         name: {
-            "ratio": f"{ratio['mean']:.1e}",
+            "ratio": f"{ratio['mean']:.3g}",
             "deviation": f"{ratio['deviation']:.2f}",
-            "estimate": f"{estimated_ratio(name):.1e}",
+            "estimate": f"{estimated_ratio(name):.3g}",
         }
         for name, ratio in measured["start"]["ratio"].items()
     }
@@ -186,11 +191,10 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     ]
     start["off"] = f"{max(off):.1f}"
     start["seeds"] = measured["start"]["seeds"]
+    relu = [np.exp(np.mean(np.log(measured["start"]["gradients"][n]["relu"]))) for n in CNNS]
+    start["relu_fall"] = f"{relu[0] / relu[-1]:.0f}"
     training = {
-        a: {
-            "all_images": [f"{norms['all_images'][k]:.2f}" for k in (0, -1)],
-            "batch": [f"{norms['batch'][k]:.2f}" for k in (0, -1)],
-        }
+        a: {way: [f"{values[k]:.2f}" for k in (0, 1, -1)] for way, values in norms.items()}
         for a, norms in measured["training"].items()
     }
     return {
@@ -203,6 +207,21 @@ def gap_at(train_acc: float, records: Sequence[Record]) -> float:
     """Return the gap, interpolated between epochs, where the training accuracy was `train_acc`."""
     train = mean_by_epoch(records, "train_acc_curve")
     return float(np.interp(train_acc, train, train - mean_by_epoch(records)))
+
+
+def validation_lead(variants: Variants) -> dict[str, str]:
+    """Compare the two best architectures by the validation accuracy of the last epoch."""
+    values = [final(records, "val_acc_curve") for records in variants.values()]
+    best, second, *_ = sorted(values, key=lambda of_runs: -of_runs.mean())
+    difference = float(best.mean() - second.mean())
+    samples = [(deviation(of_runs), len(of_runs)) for of_runs in (best, second)]
+    errors = standard_errors(difference, *samples)
+    return {"difference": f"{difference:.1f}", "errors": f"{errors:.1f}"}
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of a sample, None for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def part3_facts(rows: dict, variants: Variants) -> dict:
@@ -222,14 +241,20 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "cnns_by_parameters": sorted(CNNS, key=lambda name: rows[name]["parameters"]),
         "cnns_by_accuracy": [name for name in reversed(order) if name in CNNS],
         "cnn_range": f"{max(cnn_means) - min(cnn_means):.1f}",
+        "family_errors": compare(
+            *(rows[pick(names, key=lambda n: rows[n]["test_acc_mean"])]
+              for pick, names in ((min, CNNS), (max, MLPS)))
+        )["errors"],
+        "validation_lead": validation_lead(variants),
         "family_gap": f"{min(cnn_means) - max(rows[n]['test_acc_mean'] for n in MLPS):.1f}",
         "compare": {a: {b: compare(rows[a], rows[b]) for b in rows if b != a} for a in rows},
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
         "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",
         "late_rise": {name: f"{late_rise(mean_by_epoch(variants[name])):.1f}" for name in CNNS},
-        "cnn_4_gap_at_cnn_5": number_text(
-            gap_at(rows["cnn_5"]["train_acc_final"], variants["cnn_4"]), ".1f"
-        ),
+        "cnn_4_gap_at": {
+            name: number_text(gap_at(rows[name]["train_acc_final"], variants["cnn_4"]), ".1f")
+            for name in ("cnn_3", "cnn_5")
+        },
         "neighbours": neighbours,
         "neighbours_text": {name: number_text(value, ".2f") for name, value in neighbours.items()},
     }  # fmt: skip
@@ -248,7 +273,11 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         factor = float(f"{few / many:.2g}")  # no more digits than a few runs are worth
         return f"{factor:,.{0 if factor > 10 else 1}f}"
 
+    slopes = np.divide(*(rows[CNNS[0]][a]["grad_first"] for a in ("sigmoid", "relu")))
+    slopes /= np.divide(*(rows[CNNS[-1]][a]["grad_first"] for a in ("sigmoid", "relu")))
     known = {
+        "slopes": f"{slopes:.0f}",
+        "estimated_slopes": f"{estimated_ratio(CNNS[0]) / estimated_ratio(CNNS[-1]):.0f}",
         "fall": {a: fall(a, "grad_first") for a in both},
         "fall_last": {a: fall(a, "grad_last") for a in both},
         "leaves": leaves,
@@ -289,7 +318,9 @@ def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
         unscaled[n][a]["grad_first"] / rows[n][a]["grad_first"]
         for n, a in both if unscaled[n][a]["grad_first"] > 0
     ]  # fmt: skip
-    zeros = variants["mlp_1_sigmoid"][0]["grad_curve"]
+    sigmoids = {name: variants[f"{name}_sigmoid"][0] for name in MLPS}
+    curves = {name: record["grad_curve"] for name, record in sigmoids.items()}
+    epochs = sigmoids["mlp_1"].config["epochs"]
     return {
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
@@ -299,7 +330,12 @@ def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
                   if all(abs(r[n][a]["loss_last"] - CHANCE) < AT_CHANCE for r in (rows, unscaled))],
         "better": [pair for pair in both if change[pair] < -0.05],
         "growth": [f"{min(growth):.0f}", f"{max(growth):.0f}"],
-        "zeros": [int(np.count_nonzero(zeros == 0)), f"{len(zeros):,}"],
+        "zeros": {name: int(np.count_nonzero(curve == 0)) for name, curve in curves.items()},
+        "points": len(curves["mlp_1"]),
+        "medians": {
+            name: f"{np.median(curve[-(len(curve) // epochs) :]):.1e}"
+            for name, curve in curves.items()
+        },
     }  # fmt: skip
 
 
@@ -419,22 +455,24 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     """Return how fast, how steady and how good the variants of architecture `name` are."""
     roles, ruled = roles_of_part5(name, part5)
     val = {role: mean_by_epoch(records) for role, records in roles.items()}
-    gap = {r: mean_by_epoch(records, "train_acc_curve") - val[r] for r, records in roles.items()}
+    train = {r: mean_by_epoch(records, "train_acc_curve") for r, records in roles.items()}
+    gap = {role: train[role] - val[role] for role in roles}
     last, end = len(val["sgd_1"]), len(val["two_drops"])
     first_run = roles["sgd_1"][0]
     drop, next_drop = roles["two_drops"][0].config["drop_epochs"]
     end_001, end_01 = float(val["sgd_001"][-1]), float(val["sgd_01"][-1])
     low = [speed_up(level, val["sgd_01"], val["sgd_001"]) for level in np.linspace(15, end_001, 9)]
-    near_adam = float(val["adam"][-1]) - NEAR_ADAM
     schedule, adam = (
         {r.config["seed"]: r.test_acc for r in roles[role]} for role in ("two_drops", "adam")
     )
     pairs = np.array(
         [schedule[seed] - adam[seed] for seed in sorted(schedule.keys() & adam.keys())]
     )
-    adam_deviation = (
-        float(np.std(final(part3[name], "val_acc_curve"), ddof=1)) if len(part3[name]) > 1 else None
-    )
+    # Of the difference of two single runs: a root of two times the deviation of one
+    between = {
+        "validation": deviation(final(part3[name], "val_acc_curve")),
+        "test": deviation([record.test_acc for record in part3[name]]),
+    }
     numbers = {
         "final": {role: float(values[-1]) for role, values in val.items()},
         "noise": [noise(roles["two_drops"][0], epoch) for epoch in (drop, drop + 1)],
@@ -452,8 +490,9 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "pairs": pairs.tolist(),
         "pairs_mean": float(pairs.mean()),
         "pairs_error": float(pairs.std(ddof=1) / math.sqrt(len(pairs))) if len(pairs) > 1 else None,
-        "adam_deviation": adam_deviation,
-        "between_runs": adam_deviation and adam_deviation * math.sqrt(2),
+        "between_runs": {k: d and d * math.sqrt(2) for k, d in between.items()},
+        "train_at_constants_end": [float(train[r][last - 1]) for r in ("one_drop", "sgd_1")],
+        "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
     }  # fmt: skip
     numbers = without_nan(numbers)
     rules = [plateau_epoch(first_run["val_acc_curve"], last, 0, *rule)
@@ -467,8 +506,8 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "ruled_drops": ruled,
         "other_rules": rules,
         "plateaus": epochs_text([plateau_epoch(r["val_acc_curve"], last) for r in roles["sgd_1"]]),
-        "near_adam": f"{near_adam:.1f}",
-        "epochs_to_adam": {role: first_epoch(values, near_adam) for role, values in val.items()},
+        "speed_level": SPEED_LEVEL,
+        "reached": {r: first_epoch(v, SPEED_LEVEL) or "never" for r, v in val.items()},
         "numbers": numbers,
         "text": with_decimals(numbers),
     }  # fmt: skip

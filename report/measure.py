@@ -174,22 +174,30 @@ def unit_areas(records: Sequence[Record], test: Examples) -> list[np.ndarray]:
     ]
 
 
+def either_way(areas: np.ndarray) -> np.ndarray:
+    """Return how well a unit tells a class from the rest, by a high or by a low response."""
+    return np.maximum(areas, 1 - areas)
+
+
 def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw the areas of the best runs: a row for each unit, a column for each class."""
     rows = [len(table) for table in areas.values()]
     with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axes = plt.subplots(1, len(areas), figsize=(10, 5.6), sharex=True, squeeze=False)
+        figure, axes = plt.subplots(1, len(areas), figsize=(10, 6), squeeze=False)
         for panel, (name, table) in zip(axes[0], areas.items(), strict=True):
             ordered = table[np.lexsort((-table.max(axis=1), table.argmax(axis=1)))]
             shown = np.full((max(rows), table.shape[1]), np.nan)
             shown[: len(table)] = ordered
             image = panel.imshow(shown, cmap="cividis", vmin=0.2, vmax=0.8, aspect="auto")
-            panel.set_xticks(range(len(CLASSES)), CLASSES, rotation=90, fontsize=8)
+            panel.xaxis.tick_top()
+            panel.set_xticks(range(len(CLASSES)), CLASSES, rotation=90, fontsize=10)
+            panel.tick_params(length=0)
             panel.set_yticks([])
-            panel.set_title(name)
+            panel.set_xlabel(name)
             panel.spines[:].set_visible(False)
-            for unit, label in zip(*np.nonzero(ordered >= SPECIALIZED), strict=True):
-                panel.plot(label, unit, ".", color="black", markersize=4)
+            for unit, label in zip(*np.nonzero(either_way(ordered) >= SPECIALIZED), strict=True):
+                color = "white" if ordered[unit, label] < 0.5 else "black"
+                panel.plot(label, unit, ".", color=color, markersize=5)
         axes[0, 0].set_ylabel("units of the first layer, by their best class")
         figure.colorbar(image, ax=axes, label="area under the ROC curve", shrink=0.7)
         save_figure(figure, path, colors=256)
@@ -254,7 +262,10 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
             name: {
                 "best_run": tables[best[name]].round(4).tolist(),
                 "share_specialized": float(np.mean(np.concatenate(tables).max(1) >= SPECIALIZED)),
-                "highest": float(np.concatenate(tables).max()),
+                "share_either_way": float(
+                    np.mean(either_way(np.concatenate(tables)).max(1) >= SPECIALIZED)
+                ),
+                "highest": float(either_way(np.concatenate(tables)).max()),
                 "median_best": float(np.median(np.concatenate(tables).max(1))),
                 "best_classes": np.bincount(
                     np.concatenate(tables).argmax(1), minlength=len(CLASSES)

@@ -175,7 +175,7 @@ def test_part3_shows_each_curve_in_its_panel_and_colour(monkeypatch):
             (title,), found = panels_with(figure, result[f"{key}_acc_curve"])
             assert "accuracy" in title
             assert found == color
-        (title,), found = panels_with(figure, [result["test_acc"]], [train_acc[-1]])
+        (title,), found = panels_with(figure, [result["test_acc"]], [results.index(result)])
         assert "test" in title
         assert found == color
         (title,), found = panels_with(figure, train_acc - val_acc, train_acc)
@@ -402,10 +402,12 @@ def test_schedules_are_marked_at_the_end_of_the_epochs_that_they_drop_after(monk
                              "drop_epochs": drops}, val_acc_curve=np.repeat(np.arange(10), 2) + k)]
         for key, (k, drops) in kinds.items()
     }  # fmt: skip
-    (axes,) = axes_of(monkeypatch, plots.plot_schedules, "net", finished)
+    axes, zoomed = axes_of(monkeypatch, plots.plot_schedules, "net", finished)
     upright = [line for line in axes.get_lines() if len(set(line.get_xdata())) == 1]
     assert [line.get_xdata()[0] for line in upright] == [3, 7]
-    assert [text.xy[0] for text in axes.texts] == [3, 7]
+    assert [text.xy[0] for text in zoomed.texts] == [3, 7]
     assert axes.get_xlim() == (0, 10)
     ends = [line.get_xydata()[-1].tolist() for line in axes.get_lines() if line not in upright]
     assert sorted(ends) == [[9.5, 9 + k] for k, _ in kinds.values()]
+    assert zoomed.get_xlim() == (2, 10)
+    assert min(min(line.get_xdata()) for line in zoomed.get_lines()) == 2.5
