@@ -256,6 +256,22 @@ def deep_sigmoid_cnns_stay_at_chance(facts: dict) -> tuple[bool, str]:
     return stuck and None not in facts["from4"]["leaves"]["sigmoid"]["cnn_3"], f"losses {losses}"
 
 
+def initial_weights_free_the_sigmoid(facts: dict) -> tuple[bool, str]:
+    """with Glorot's weights and the sigmoid every run of cnn_4 and cnn_5 leaves ln 10, else none"""
+    epochs = [facts["from4"][key]["sigmoid"] for key in ("leaves_initialized", "leaves")]
+    after, before = ([e for n in ("cnn_4", "cnn_5") for e in row[n]] for row in epochs)
+    return None not in after and not any(before), f"epochs {after}, by default {before}"
+
+
+def initial_weights_end_the_wait(facts: dict) -> tuple[bool, str]:
+    """with He's weights and ReLU every run of cnn_5 leaves ln 10 sooner than any by default"""
+    after, before = (
+        facts["from4"][key]["relu"]["cnn_5"] for key in ("leaves_initialized", "leaves")
+    )
+    holds = max(e or math.inf for e in after) < min(e or math.inf for e in before)
+    return holds, f"epochs {after}, by default {before}"
+
+
 def the_deepest_waits_longest(facts: dict) -> tuple[bool, str]:
     """with ReLU every run of cnn_5 leaves ln 10 later than every run of the other networks"""
     leaves = facts["from4"]["leaves"]["relu"]

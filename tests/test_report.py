@@ -320,6 +320,8 @@ FALSE = {  # claim: what makes it false
     "ratios_follow_the_estimate": ("measured/numbers/start/ratio/cnn_5/mean", 1e-4),
     "most_weights_do_not_move": ("from4/unmoved/same", 30),
     "deep_sigmoid_cnns_stay_at_chance": ("part4/cnn_4/sigmoid/loss_last", 1.5),
+    "initial_weights_free_the_sigmoid": ("from4/leaves_initialized/sigmoid/cnn_5/0", None),
+    "initial_weights_end_the_wait": ("from4/leaves_initialized/relu/cnn_5/0", 14),
     "the_deepest_waits_longest": ("from4/leaves/relu/cnn_3/0", 16),
     "mlps_learn_with_both": ("part4/mlp_2/sigmoid/loss_last", 2.3),
     "unscaled_inputs_blow_up": ("from4/blown_up", ["mlp_1", "mlp_2"]),
