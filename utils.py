@@ -33,7 +33,7 @@ LN_10 = math.log(10)  # the cross-entropy of ten equal probabilities
 HUGE = 20  # a loss from which the axis has to be logarithmic
 STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
          "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.5,
-         "savefig.dpi": 150, "figure.constrained_layout.use": True}  # fmt: skip
+         "savefig.dpi": 140, "figure.constrained_layout.use": True}  # fmt: skip
 
 
 def part2Plots(out, nmax: int = 64, save_dir: str = "", filename: str = "") -> None:
@@ -68,7 +68,7 @@ def part3Plots(
     families = _families([result["name"] for result in results])
     unit = _accuracy_unit([v for r in results for v in (*r["train_acc_curve"], r["test_acc"])])
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(3, 2, figsize=(8.5, 8.5))
+        figure, axes = plt.subplots(3, 2, figsize=(9, 9))
         loss_axes, *acc_axes, gap_axes, test_axes, key_axes = axes.ravel()
         for k, result in enumerate(results):
             train_acc, val_acc = result["train_acc_curve"], result["val_acc_curve"]

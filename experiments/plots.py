@@ -27,7 +27,7 @@ MARKERS = ["o", "s", "^", "D", "v"]
 LN_10 = np.log(10)  # the cross-entropy of ten equal probabilities
 STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
          "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.5,
-         "savefig.dpi": 150, "figure.constrained_layout.use": True}  # fmt: skip
+         "savefig.dpi": 140, "figure.constrained_layout.use": True}  # fmt: skip
 
 
 def plot_convolution(

@@ -83,7 +83,7 @@ def test_helper_saves_one_sharp_picture_and_closes_it(helper, filename, tmp_path
     (path,) = folder.iterdir()
     assert path.name == f"{filename or NAMES.get(helper, helper)}.png"
     image = Image.open(path)
-    assert image.width >= 1200 or not filename
+    assert image.width >= 1100 or not filename
     assert len(np.unique(np.asarray(image.convert("L")))) > 10  # not an empty page
     assert plt.get_fignums() == []
 
@@ -111,7 +111,7 @@ def test_an_error_names_the_picture_and_leaves_nothing(folder, tmp_path):
 def test_figure_of_the_runs_is_saved_and_closed(tmp_path):
     plots.plot_spread({"net": FOUR_RUNS}, "part 3", tmp_path / "figure.png")
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
-    assert Image.open(tmp_path / "figure.png").width >= 1500
+    assert Image.open(tmp_path / "figure.png").width >= 1100
     assert plt.get_fignums() == []
 
 
