@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data import CLASSES
 from models import ARCHITECTURES, build, first_layer
 from report.measure import SPECIALIZED, adjacent_correlations, estimated_ratio
 from report.parameters import PARAMETERS
@@ -23,8 +24,8 @@ Variants = dict[str, list[Record]]  # the records of a part, by the names of the
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
 CLEAR = 3  # standard errors from which a difference of means is called clear
 FORMATS = {
-    "test_acc_best": ".2f", "train_acc_final": ".1f", "val_acc_final": ".1f",
-    "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
+    "test_acc_mean": ".1f", "test_acc_best": ".2f", "train_acc_final": ".1f",
+    "val_acc_final": ".1f", "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
     "loss_first": ".3f", "loss_last": ".3f", "grad_first": ".1e", "grad_last": ".1e",
 }  # fmt: skip
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
@@ -32,6 +33,7 @@ CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 AT_CHANCE, LEFT = 0.01, 0.1  # a loss within 0.01 of ln 10 is at it; one 0.1 below has left it
 LATE = 3  # epochs at the end over which a rise is measured
 RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
+CONTRASTED = ("automobile", "truck", "horse")
 SPEED_LEVEL = 60  # the validation accuracy in percent by whose first epoch speeds are compared
 
 
@@ -122,7 +124,14 @@ def part2_facts(results: Path) -> dict:
     make = f"python part2_conv.py --out {results}"
     out = read_npy(results / "part2_out.npy", make).real
     files = read_json(results / "part2.json", make)
+    kernels = [np.corrcoef(maps.reshape(len(maps), -1)) for maps in out.swapaxes(0, 1)]
+    images = [np.corrcoef(maps.reshape(len(maps), -1)) for maps in out]
+    alike = {"columns": kernels, "rows": images}
     return {
+        "alike": {
+            name: number_text(float(np.mean([m[np.triu_indices(len(m), 1)] for m in found])), ".2f")
+            for name, found in alike.items()
+        },
         "images": out.shape[0],
         "kernels": out.shape[1],
         "means": out.mean((2, 3)).tolist(),
@@ -136,7 +145,8 @@ def made_facts(records: Sequence[Record]) -> dict:
     environments = [record.environment for record in records]
 
     def all_of(key: str, default: str) -> str:
-        return ", ".join(sorted({str(e.get(key, default)) for e in environments}))
+        values = {str(e.get(key, default)).partition("+")[0] for e in environments}
+        return " and ".join(sorted(values))
 
     device = all_of("device", "an unknown device")
     return {
@@ -148,7 +158,7 @@ def made_facts(records: Sequence[Record]) -> dict:
 
 def percent(share: float) -> str:
     """Return a share in percent."""
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def measured_facts(results: Path, data_sha256: str) -> dict:
@@ -157,16 +167,16 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     measured = read_json(path, make)
     if measured["data_sha256"] != data_sha256:
         raise UserError(f"{path}: measured on other data than the runs; make it with: {make}")
-    units = {
-        name: {
-            "share": percent(u["share_specialized"]),
-            "either_way": percent(u["share_either_way"]),
-            "median": f"{u['median_best']:.2f}",
-        }
-        for name, u in measured["units"].items()
+    units = {n: percent(u["share_either_way"]) for n, u in measured["units"].items()}
+    by_magnitude = measured["units_by_magnitude"].values()
+    units |= {
+        "highest": f"{max(u['highest'] for u in measured['units'].values()):.2f}",
+        "level": f"{SPECIALIZED:.1f}",
+        "alike": f"{np.mean([measured['units'][name]['alike'] for name in CNNS]):.2f}",
+        "by_magnitude": [percent(u["share_either_way"]) for u in by_magnitude],
+        "highest_by_magnitude": f"{max(u['highest'] for u in by_magnitude):.2f}",
+        "contrast": [f"{measured['contrast'][CLASSES.index(c)]:.2f}" for c in CONTRASTED],
     }
-    units["highest"] = f"{max(u['highest'] for u in measured['units'].values()):.2f}"
-    units["level"] = f"{SPECIALIZED:.1f}"
     kernels = {
         name: {
             way: {
@@ -191,22 +201,38 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     ]
     start["off"] = f"{max(off):.1f}"
     start["seeds"] = measured["start"]["seeds"]
-    relu = [np.exp(np.mean(np.log(measured["start"]["gradients"][n]["relu"]))) for n in CNNS]
-    start["relu_fall"] = f"{relu[0] / relu[-1]:.0f}"
+    few, many = (
+        {
+            a: np.exp(np.mean(np.log(norms)))
+            for a, norms in measured["start"]["gradients"][n].items()
+        }
+        for n in (CNNS[0], CNNS[-1])
+    )
+    start["fall"] = {a: f"{few[a] / many[a]:,.0f}" for a in few}
+    start["slopes"] = f"{few['sigmoid'] / many['sigmoid'] / (few['relu'] / many['relu']):.0f}"
     training = {
         a: {way: [f"{values[k]:.2f}" for k in (0, 1, -1)] for way, values in norms.items()}
+        | {"later": [f"{f(norms['all_images'][1:]):.2f}" for f in (min, max)]}
         for a, norms in measured["training"].items()
     }
+    unscaled = measured["unscaled"]
     return {
         "units": units, "kernels": kernels, "start": start, "training": training,
+        "signal": {a: [f"{values[k]:.0e}" for k in (0, -1)]
+                   for a, values in measured["signal"].items()},
+        "unscaled": {"step": unscaled["step"], "weight": number_text(unscaled["weight"], ".0e")},
         "numbers": measured,
     }  # fmt: skip
 
 
-def gap_at(train_acc: float, records: Sequence[Record]) -> float:
+def gap_at(train_acc: float, records: Sequence[Record]) -> dict[str, float | str]:
     """Return the gap, interpolated between epochs, where the training accuracy was `train_acc`."""
-    train = mean_by_epoch(records, "train_acc_curve")
-    return float(np.interp(train_acc, train, train - mean_by_epoch(records)))
+    gaps = []
+    for record in records:
+        train, val = (mean_by_epoch([record], f"{kind}_acc_curve") for kind in ("train", "val"))
+        gaps.append(np.interp(train_acc, train, train - val))
+    error = (deviation(gaps) or 0) / math.sqrt(len(gaps))
+    return {"mean": float(np.mean(gaps)), "text": f"{np.mean(gaps):.1f} ± {error:.1f}"}
 
 
 def validation_lead(variants: Variants) -> dict[str, str]:
@@ -229,10 +255,10 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
     order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
     cnn_means = [rows[name]["test_acc_mean"] for name in CNNS]
     by_gap = sorted(rows, key=lambda name: rows[name]["gap"])
-    best = {
-        name: max(records, key=lambda record: record.test_acc) for name, records in variants.items()
+    neighbours = {
+        name: np.mean([neighbour_correlation(record["weights"]) for record in records])
+        for name, records in variants.items()
     }
-    neighbours = {name: neighbour_correlation(best[name]["weights"]) for name in rows}
     return {
         "order": order,
         "by_validation": sorted(rows, key=lambda name: -rows[name]["val_acc_final"]),
@@ -248,11 +274,12 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "validation_lead": validation_lead(variants),
         "family_gap": f"{min(cnn_means) - max(rows[n]['test_acc_mean'] for n in MLPS):.1f}",
         "compare": {a: {b: compare(rows[a], rows[b]) for b in rows if b != a} for a in rows},
+        "minutes": {n: f"{row['seconds_per_run'] / 60:.1f}" for n, row in rows.items()},
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
         "mlp_train_max": f"{max(rows[name]['train_acc_final'] for name in MLPS):.1f}",
         "late_rise": {name: f"{late_rise(mean_by_epoch(variants[name])):.1f}" for name in CNNS},
         "cnn_4_gap_at": {
-            name: number_text(gap_at(rows[name]["train_acc_final"], variants["cnn_4"]), ".1f")
+            name: gap_at(rows[name]["train_acc_final"], variants["cnn_4"])
             for name in ("cnn_3", "cnn_5")
         },
         "neighbours": neighbours,
@@ -273,24 +300,29 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         factor = float(f"{few / many:.2g}")  # no more digits than a few runs are worth
         return f"{factor:,.{0 if factor > 10 else 1}f}"
 
-    slopes = np.divide(*(rows[CNNS[0]][a]["grad_first"] for a in ("sigmoid", "relu")))
-    slopes /= np.divide(*(rows[CNNS[-1]][a]["grad_first"] for a in ("sigmoid", "relu")))
     known = {
-        "slopes": f"{slopes:.0f}",
+        "fall_range": {a: fall_range(variants, a, 0) for a in both},
+        "fall_last_range": {a: fall_range(variants, a, -1) for a in both},
         "estimated_slopes": f"{estimated_ratio(CNNS[0]) / estimated_ratio(CNNS[-1]):.0f}",
         "fall": {a: fall(a, "grad_first") for a in both},
         "fall_last": {a: fall(a, "grad_last") for a in both},
         "leaves": leaves,
         "leaves_text": epochs_texts(leaves),
         "unmoved": unmoved_weights(variants["cnn_5_sigmoid"][0]),
+        "unmoved_range": span([unmoved_weights(r)["same"] for r in variants["cnn_5_sigmoid"]]),
+        "made": made_facts([r for records in variants.values() for r in records]),
         "runs": runs_text(variants),
     }
     if unscaled:
-        known |= unscaled_facts(rows, unscaled, by_part["part4_unscaled"])
+        known |= unscaled_facts(rows, unscaled, by_part)
     if initialized := by_part["part4_initialized"]:
         known["leaves_initialized"] = epochs_of_leaving(initialized)
         known["leaves_initialized_text"] = epochs_texts(known["leaves_initialized"])
         known["runs_initialized"] = runs_text(initialized)
+        few, many = (summary["part4_initialized"][name] for name in (CNNS[0], CNNS[-1]))
+        known["fall_initialized"] = {
+            a: f"{few[a]['grad_first'] / many[a]['grad_first']:.0f}" for a in both
+        }
     return known
 
 
@@ -308,15 +340,41 @@ def epochs_texts(leaves: dict[str, dict[str, list[int | None]]]) -> dict[str, di
     return {a: {n: epochs_text(epochs) for n, epochs in row.items()} for a, row in leaves.items()}
 
 
-def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
+def fall_range(variants: Variants, activation: str, epoch: int) -> str:
+    """Return by what factors the gradient falls from cnn_3 to cnn_5, run by run.
+
+    epoch: 0 for the first recorded point, -1 for the mean over the last epoch.
+    """
+    few, many = (
+        np.array([r["grad_curve"][0] for r in records])
+        if epoch == 0
+        else final(records, "grad_curve")
+        for records in (variants[f"{name}_{activation}"] for name in (CNNS[0], CNNS[-1]))
+    )
+    factors = few[: len(many)] / many[: len(few)]
+    low, high = (float(f"{factor:.2g}") for factor in (factors.min(), factors.max()))
+    return f"{low:,.{0 if low > 3 else 1}f} to {high:,.{0 if low > 3 else 1}f}"
+
+
+def span(values: Sequence[int]) -> str:
+    """Return the range of `values` in words."""
+    return str(min(values)) + (f" to {max(values)}" if max(values) > min(values) else "")
+
+
+def unscaled_facts(rows: dict, unscaled: dict, by_part: dict[str, Variants]) -> dict:
     """Return what inputs from 0 to 255 change, by architecture and activation."""
     unscaled = {n: {a: with_nan(r) for a, r in unscaled[n].items()} for n in ARCHITECTURES}
     relu = {n: row["relu"] for n, row in rows.items()}
     both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
     change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
+    variants = by_part["part4_unscaled"]
+    first = {  # of the same seed, on the same batches
+        part: {key: by_part[part]["_".join(key)][0]["grad_curve"][0] for key in both}
+        for part in ("part4", "part4_unscaled")
+    }
     growth = [
-        unscaled[n][a]["grad_first"] / rows[n][a]["grad_first"]
-        for n, a in both if unscaled[n][a]["grad_first"] > 0
+        first["part4_unscaled"][key] / first["part4"][key]
+        for key in both if first["part4_unscaled"][key] > 0
     ]  # fmt: skip
     sigmoids = {name: variants[f"{name}_sigmoid"][0] for name in MLPS}
     curves = {name: record["grad_curve"] for name, record in sigmoids.items()}
@@ -332,6 +390,7 @@ def unscaled_facts(rows: dict, unscaled: dict, variants: Variants) -> dict:
         "growth": [f"{min(growth):.0f}", f"{max(growth):.0f}"],
         "zeros": {name: int(np.count_nonzero(curve == 0)) for name, curve in curves.items()},
         "points": len(curves["mlp_1"]),
+        "points_text": f"{len(curves['mlp_1']):,}",
         "medians": {
             name: f"{np.median(curve[-(len(curve) // epochs) :]):.1e}"
             for name, curve in curves.items()
@@ -446,6 +505,19 @@ def epochs_until(level: float, by_epoch: np.ndarray) -> float:
     return k - 0.5 + float((level - by_epoch[k - 1]) / (by_epoch[k] - by_epoch[k - 1]))
 
 
+def smooth_points(records: Sequence[Record]) -> np.ndarray:
+    """Return the mean validation curve over the runs, each point the mean over nine around it."""
+    curve = np.mean([record["val_acc_curve"] for record in records], axis=0, dtype=np.float64)
+    smooth = np.convolve(curve, np.full(9, 1 / 9), mode="valid") if len(curve) >= 9 else curve
+    return np.concatenate([curve[:4], smooth])  # the first ones as they are
+
+
+def low_and_high(values: Iterable[float]) -> list[float]:
+    """Return the smallest and the largest of `values`."""
+    found = list(values)
+    return [min(found), max(found)]
+
+
 def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
     """Return how many times sooner `fast` reaches `level` than `slow`."""
     return epochs_until(level, slow) / epochs_until(level, fast)
@@ -461,7 +533,10 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     first_run = roles["sgd_1"][0]
     drop, next_drop = roles["two_drops"][0].config["drop_epochs"]
     end_001, end_01 = float(val["sgd_001"][-1]), float(val["sgd_01"][-1])
-    low = [speed_up(level, val["sgd_01"], val["sgd_001"]) for level in np.linspace(15, end_001, 9)]
+    # Where accuracies are low an epoch is too long, so that recorded points tell
+    points = {role: smooth_points(roles[role]) for role in RATES}
+    low_levels, levels = np.linspace(15, end_001, 9), np.linspace(end_001, end_01, 9)
+    loss = {r: mean_by_epoch(roles[r], "loss_curve") for r in ("one_drop", "sgd_1")}
     schedule, adam = (
         {r.config["seed"]: r.test_acc for r in roles[role]} for role in ("two_drops", "adam")
     )
@@ -486,7 +561,14 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "catch_up": [epochs_until(end_01, val["sgd_1"]), epochs_until(end_001, val["sgd_01"])],
         "factors": [(last - 0.5) / epochs_until(end_01, val["sgd_1"]),
                     (last - 0.5) / epochs_until(end_001, val["sgd_01"])],
-        "low_factors": [min(low), max(low)],
+        "low_factors": {
+            fast: low_and_high(speed_up(v, points[fast], points[slow]) for v in low_levels)
+            for fast, slow in pairwise(RATES)
+        },
+        "later_factors": low_and_high(speed_up(v, val["sgd_1"], val["sgd_01"]) for v in levels),
+        "constant": [float(val["sgd_1"][drop - 1]), float(val["sgd_1"].max())],
+        "one_drop_falls": [float(val["one_drop"].max()), float(val["one_drop"][-1])],
+        "losses": [[float(loss[r][e]) for r in loss] for e in (drop, last - 1)],
         "pairs": pairs.tolist(),
         "pairs_mean": float(pairs.mean()),
         "pairs_error": float(pairs.std(ddof=1) / math.sqrt(len(pairs))) if len(pairs) > 1 else None,
@@ -495,8 +577,12 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
     }  # fmt: skip
     numbers = without_nan(numbers)
-    rules = [plateau_epoch(first_run["val_acc_curve"], last, 0, *rule)
-             for rule in ((3, 1.0), (2, 0.5), (3, 0.25))]  # fmt: skip
+    one_drop = roles["one_drop"][0]
+    rules = [
+        [plateau_epoch(first_run["val_acc_curve"], last, 0, *rule),
+         plateau_epoch(one_drop["val_acc_curve"], end, drop, *rule)]
+        for rule in ((3, 1.0), (2, 0.5), (3, 0.25))
+    ]  # fmt: skip
     return {
         "architecture": name,
         "runs": runs_text(roles),
@@ -506,10 +592,14 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "ruled_drops": ruled,
         "other_rules": rules,
         "plateaus": epochs_text([plateau_epoch(r["val_acc_curve"], last) for r in roles["sgd_1"]]),
+        "made": made_facts([r for records in roles.values() for r in records]),
+        "passes_adam": first_epoch(val["two_drops"], float(val["adam"][-1])),
         "speed_level": SPEED_LEVEL,
         "reached": {r: first_epoch(v, SPEED_LEVEL) or "never" for r, v in val.items()},
         "numbers": numbers,
         "text": with_decimals(numbers),
+        "losses": [[number_text(x, ".2f") for x in pair] for pair in numbers["losses"]],
+        "ahead": number_text(numbers["final"]["two_drops"] - numbers["final"]["adam"], ".1f"),
     }  # fmt: skip
 
 

@@ -3,8 +3,9 @@
     python -m report.measure                  # results/measurements.json and two figures
 
 - 4.2.2: the first layer's gradient at initialization, for 100 seeds of every network with ReLU and
-  with the sigmoid, on one batch.
+  with the sigmoid, on one batch, and how much the layers' outputs differ between its images.
 - 4.2.1: the gradient of single batches and of all training images while mlp_1 is trained.
+- 4.2.3: the first steps of cnn_3 on unscaled inputs.
 - 3.2.7: how well the response of each first-layer unit alone tells each class from the rest.
 - 3.2.6: the correlation of adjacent weights of the CNNs' kernels, against shuffled kernels.
 
@@ -71,6 +72,24 @@ def start_gradients(batch: Examples) -> dict[str, dict[str, list[float]]]:
     }
 
 
+def image_deviations(name: str, activation: str, batch: Examples) -> list[float]:
+    """Return by how much the outputs of each layer of activations differ between images.
+
+    That is the deviation over the images, as root mean square over the units and geometric mean
+    over the seeds.
+    """
+    logs = []
+    for seed in range(SEEDS):
+        torch.manual_seed(seed)
+        model, outputs, deviations = build(name, getattr(nn, activation)), batch.images, []
+        for layer in model:
+            outputs = layer(outputs)
+            if isinstance(layer, getattr(nn, activation)):
+                deviations.append(outputs.std(0).square().mean().sqrt().item())
+        logs.append(np.log(deviations))
+    return np.exp(np.mean(logs, axis=0)).tolist()
+
+
 def ratios(gradients: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return the geometric mean of the ratios sigmoid to ReLU, and their geometric deviation."""
     logs = np.log(np.array(gradients["sigmoid"]) / np.array(gradients["relu"]))
@@ -96,6 +115,38 @@ def plot_start(gradients: Mapping[str, Mapping[str, Sequence[float]]], path: Pat
         save_figure(figure, path)
 
 
+# ---- 4.2.3: the first steps on unscaled inputs
+
+
+def dead_after(data: Data, steps: int = 50) -> dict[str, float | None]:
+    """Repeat the first steps of cnn_3 with ReLU on pixels from 0 to 255, run 0 of part 4.
+
+    Returns the first step after which the second ReLU is zero for all of 500 images, and how large
+    the largest weight of the prediction layer is then.
+    """
+    config = part4.configure("cnn_3", "relu", part4_options(1))
+    model = new_model(config, torch.device("cpu"))
+    optimizer = new_optimizer(config, model, part4.LEARNING_RATE)
+    unscaled = Examples(((data.train.images + 1) * 127.5).round(), data.train.labels)
+    train_generator = BatchLoader(unscaled, config.batch_size, seed=config.seed)
+    for point in train(model, optimizer, train_generator, range(1), 1):
+        with torch.no_grad():
+            second_relu = model[:4](unscaled.images[:500])
+        if second_relu.max() == 0:
+            return {"step": point.step, "weight": model[-1].weight.abs().max().item()}
+        if point.step == steps:
+            break
+    return {"step": None, "weight": None}
+
+
+def part4_options(epochs: int) -> Namespace:
+    """Return the options of part 4 that `part4.configure` reads."""
+    return Namespace(
+        epochs=epochs, batch_size=part4.BATCH_SIZE, seed=0, dataset="", unscaled=False,
+        initialized=False,
+    )  # fmt: skip
+
+
 # ---- 4.2.1: gradients of batches and of all images
 
 
@@ -119,11 +170,7 @@ def gradients_in_training(activation: str, data: Data, epochs: int) -> dict[str,
 
     Returns the norms of `mean_gradients` before training and after each epoch.
     """
-    options = Namespace(
-        epochs=epochs, batch_size=part4.BATCH_SIZE, seed=0, dataset="", unscaled=False,
-        initialized=False,
-    )  # fmt: skip
-    config = part4.configure("mlp_1", activation, options)
+    config = part4.configure("mlp_1", activation, part4_options(epochs))
     model = new_model(config, torch.device("cpu"))
     optimizer = new_optimizer(config, model, part4.LEARNING_RATE)
     train_generator = BatchLoader(data.train, config.batch_size, seed=config.seed)
@@ -138,15 +185,23 @@ def gradients_in_training(activation: str, data: Data, epochs: int) -> dict[str,
 # ---- 3.2.7: units and classes
 
 
-def responses(weights: Tensor, images: Tensor) -> Tensor:
+def responses(weights: Tensor, images: Tensor, magnitude: bool = False) -> Tensor:
     """Return the response of each unit to each image: (N, units).
 
     A unit of an MLP sees the whole image. Of a kernel's responses the largest one counts, wherever
-    it is. Biases and the activation do not change the order of responses, so they are left out.
+    it is, or with `magnitude` the mean of their absolute values. Biases and the activation do not
+    change the order of the largest responses, so they are left out.
     """
     if weights.ndim == 2:
         return images.flatten(1) @ weights.T
-    return torch.cat([conv2d(part, weights).amax((2, 3)) for part in images.split(250)])
+    maps = (conv2d(part, weights) for part in images.split(250))
+    return torch.cat([m.abs().mean((2, 3)) if magnitude else m.amax((2, 3)) for m in maps])
+
+
+def local_contrast(images: Tensor) -> Tensor:
+    """Return the mean absolute difference of neighbouring pixels of each image: (N, 1)."""
+    across, down = images.diff(dim=3).abs(), images.diff(dim=2).abs()
+    return (across.mean((2, 3)) + down.mean((2, 3))) / 2
 
 
 def roc_areas(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -165,18 +220,34 @@ def roc_areas(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack(areas, axis=1)
 
 
-def unit_areas(records: Sequence[Record], test: Examples) -> list[np.ndarray]:
-    """Return the areas (units, classes) of the first layer of each record."""
-    labels = test.labels.numpy()
-    return [
-        roc_areas(responses(torch.from_numpy(record["weights"]), test.images).numpy(), labels)
-        for record in records
-    ]
+def unit_areas(
+    records: Sequence[Record], test: Examples, magnitude: bool = False
+) -> list[np.ndarray]:
+    """Return the areas (units, classes) of the first layer of each record. See `responses`."""
+    weights = (torch.from_numpy(record["weights"]) for record in records)
+    scores = (responses(w, test.images, magnitude).numpy() for w in weights)
+    return [roc_areas(of_run, test.labels.numpy()) for of_run in scores]
 
 
 def either_way(areas: np.ndarray) -> np.ndarray:
     """Return how well a unit tells a class from the rest, by a high or by a low response."""
     return np.maximum(areas, 1 - areas)
+
+
+def describe_units(tables: Sequence[np.ndarray]) -> dict:
+    """Summarise the areas (units, classes) of several runs.
+
+    "alike" is the mean correlation of the areas of two units of a run.
+    """
+    areas = np.concatenate(tables)
+    best = either_way(areas).max(1)
+    alike = [np.corrcoef(table)[np.triu_indices(len(table), 1)].mean() for table in tables]
+    return {
+        "share_either_way": float(np.mean(best >= SPECIALIZED)),
+        "highest": float(best.max()),
+        "best_classes": np.bincount(areas.argmax(1), minlength=len(CLASSES)).tolist(),
+        "alike": float(np.mean(alike)),
+    }
 
 
 def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
@@ -250,30 +321,27 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
     plot_start(gradients, out / "part4_start.png")
     best = {n: max(range(len(r)), key=lambda i, r=r: r[i].test_acc) for n, r in part3.items()}
     areas = {name: unit_areas(records, data.test) for name, records in part3.items()}
-    plot_units({n: areas[n][best[n]] for n in ARCHITECTURES if n in areas}, out / "part3_units.png")
+    best_runs = {n: areas[n][best[n]] for n in ARCHITECTURES if n in areas}
+    plot_units(best_runs, out / "part3_units.png")
+    cnns = {name: records for name, records in part3.items() if name.startswith("cnn")}
+    contrast = local_contrast(data.test.images).numpy()
     return {
         "data_sha256": data.sha256,
         "start": {"seeds": SEEDS, "gradients": gradients,
                   "ratio": {name: ratios(rows) for name, rows in gradients.items()}},
+        "signal": {a: image_deviations("cnn_5", c, batch) for a, c in part4.ACTIVATIONS.items()},
         "training": {
             a: gradients_in_training(a, data, part4.EPOCHS) for a in part4.ACTIVATIONS
         },
-        "units": {
-            name: {
-                "best_run": tables[best[name]].round(4).tolist(),
-                "share_specialized": float(np.mean(np.concatenate(tables).max(1) >= SPECIALIZED)),
-                "share_either_way": float(
-                    np.mean(either_way(np.concatenate(tables)).max(1) >= SPECIALIZED)
-                ),
-                "highest": float(either_way(np.concatenate(tables)).max()),
-                "median_best": float(np.median(np.concatenate(tables).max(1))),
-                "best_classes": np.bincount(
-                    np.concatenate(tables).argmax(1), minlength=len(CLASSES)
-                ).tolist(),
-            }
-            for name, tables in areas.items()
+        "unscaled": dead_after(data),
+        "best_runs": {name: table.round(4).tolist() for name, table in best_runs.items()},
+        "units": {name: describe_units(tables) for name, tables in areas.items()},
+        "units_by_magnitude": {
+            name: describe_units(unit_areas(records, data.test, magnitude=True))
+            for name, records in cnns.items()
         },
-        "kernels": {n: kernel_structure(r) for n, r in part3.items() if n.startswith("cnn")},
+        "contrast": roc_areas(contrast, data.test.labels.numpy())[0].tolist(),
+        "kernels": {name: kernel_structure(records) for name, records in cnns.items()},
     }  # fmt: skip
 
 

@@ -232,7 +232,9 @@ def test_epochs_of_several_runs_are_a_range_and_how_many_never_get_there():
 
 def test_a_gap_is_interpolated_at_a_training_accuracy():
     curves = {"train_acc_curve": [50, 60], "val_acc_curve": [49, 57]}
-    assert facts.gap_at(55, [record(config={"epochs": 2}, **curves)]) == 2
+    other = curves | {"val_acc_curve": [45, 53]}
+    records = [record(config={"epochs": 2}, **of_run) for of_run in (curves, other)]
+    assert facts.gap_at(55, records) == {"mean": 4, "text": "4.0 ± 2.0"}
 
 
 def test_weights_that_have_their_first_bits_are_counted():
