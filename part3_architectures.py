@@ -33,7 +33,7 @@ OPTIMIZER, LEARNING_RATE = "Adam", 0.001  # "(Adam) with default parameters", as
 # "Use no weight regularization": no weight decay, see new_optimizer
 BATCH_SIZE = 50  # "use batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
-# "Split 10% of the training data as the validation set", one split for all runs: data.prepare
+# "Split 10% [...] equal number of samples for each class", one split for all runs: data.prepare
 SPLIT_SEED = 449
 RECORD_EVERY = 10  # "for every 10 steps"
 QUICK_EPOCHS, QUICK_RUNS = 4, 2
@@ -61,23 +61,27 @@ def configure(name: str, options: Namespace) -> RunConfig:
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network and record its curves: task 1 of section 3.1.
 
-    data: scaled to `config.pixel_range` and split by `config.split_seed`; see `data.prepare`.
+    data: from `data.prepare`, which `experiments.runner` calls: scaled to `config.pixel_range` and
+    split by `config.split_seed`.
     `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
     accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
     """
     model = new_model(config, data.train.images.device)
     optimizer = new_optimizer(config, model, LEARNING_RATE)
+    # "Shuffle training set after each epoch": each iteration draws a new order
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
     epochs = range(config.epochs)
+    # "necessary optimization steps": train does them: forward, loss, zero_grad, backward, step
     for point in train(model, optimizer, train_generator, epochs, config.record_every):
         # "Record the training loss, training accuracy, validation accuracy for every 10 steps";
         # the first two are means over the batches since the point before
         loss_curve.append(point.loss)
         train_acc_curve.append(point.accuracy)
-        val_acc_curve.append(evaluate(model, data.val))
+        val_acc_curve.append(evaluate(model, data.val))  # in model.eval() mode
         advance(point.step)
-    # "After training, compute test accuracy; record the weights of the first layer as numpy array"
+    # "After training, compute test accuracy; record the weights of the first layer as numpy array",
+    # which experiments.runner makes of the tensor
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,

@@ -72,13 +72,16 @@ def part_name(options: Namespace) -> str:
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network and record its loss and gradient: task 1 of section 4.1.
 
-    data: scaled to `config.pixel_range` and split by `config.split_seed`; see `data.prepare`.
+    data: from `data.prepare`, which `experiments.runner` calls: scaled to `config.pixel_range` and
+    split by `config.split_seed`.
     `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
     accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
     """
+    # "replaces ReLU": models.build puts config.activation wherever 3.1 has ReLU
     model = new_model(config, data.train.images.device)
     weight = first_layer(model).weight
     optimizer = new_optimizer(config, model, LEARNING_RATE)
+    # "Shuffle training set after each epoch": each iteration draws a new order
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, grad_curve = [], [], []
     epochs = range(config.epochs)

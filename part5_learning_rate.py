@@ -72,11 +72,13 @@ def configure(
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network, with a new optimizer for each of its learning rates: section 5.1.
 
-    data: scaled to `config.pixel_range` and split by `config.split_seed`; see `data.prepare`.
+    data: from `data.prepare`, which `experiments.runner` calls: scaled to `config.pixel_range` and
+    split by `config.split_seed`.
     `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
     accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
     """
     model = new_model(config, data.train.images.device)
+    # "Shuffle training set after each epoch": each iteration draws a new order
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
     for learning_rate, epochs in config.phases():
@@ -87,7 +89,7 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
             # "Record the training loss and the validation accuracy for every 10 steps"
             loss_curve.append(point.loss)
             train_acc_curve.append(point.accuracy)
-            val_acc_curve.append(evaluate(model, data.val))
+            val_acc_curve.append(evaluate(model, data.val))  # in model.eval() mode
             advance(point.step)
     test_acc = evaluate(model, data.test)  # "once the training ends, record the test accuracy"
     return {
@@ -116,6 +118,7 @@ def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
     """Determine "the epoch step where the accuracy stops increasing" in the run of `config`."""
     records = load_results({config: [config]}, options.out, required=[config])
     require_finished({config: [config]}, [config], records, options)
+    # No epoch's mean of the next 3 is more than 0.5 percentage points higher: aggregate.PATIENCE
     epoch = plateau_epoch(records[config][0]["val_acc_curve"], config.epochs, after)
     news = f"{config.variant}: the validation accuracy"
     if epoch < config.epochs:
