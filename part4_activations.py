@@ -157,7 +157,8 @@ def main() -> None:
         for name in names:  # task 2: "prefixing 'part4' in the front"
             save_dictionary(options.out / f"{part}_{name}.pkl", results[name])
     part4Plots(list(results.values()), save_dir=str(options.out), filename=part, show_plot=False)
-    if options.runs > 1 or not options.unscaled:  # whose losses need the axis of part4Plots
+    # Single runs on unscaled inputs need the axis of part4Plots
+    if not options.unscaled or any(len(runs) > 1 for runs in records.values()):
         spread = options.out / f"{part}_spread.png"
         plot_activation_spread(records, cli.label("part 4", options), spread)
     cli.print_figures(options.out, f"{part}.png", f"{part}_spread.png")

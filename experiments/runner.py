@@ -67,6 +67,9 @@ def run_missing(
     arrays = data.read(runs[0].dataset, options.data_dir, options.quick)
     checksum = data.sha256(arrays)
     _check_same_data(options.out, checksum)
+    for config in runs:
+        with contextlib.suppress(DamagedRecord):  # moved aside by the process whose share it is
+            records.find(config, options.out, checksum)
     num_train, num_val = map(len, data.stratified_split(arrays["train_labels"], runs[0].split_seed))
     for config in missing:
         if config.num_steps(num_train) < config.record_every:

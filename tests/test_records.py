@@ -143,6 +143,14 @@ def test_another_definition_is_neither_overwritten_nor_averaged(recorded, change
     assert contents(recorded.out) == before
 
 
+def test_the_shares_of_other_processes_are_checked_before_training(recorded):
+    """Process 0 does not train its share if that of process 1 is recorded otherwise."""
+    record_path(plan(recorded)[0], recorded.out).unlink()
+    first = options(recorded.out, runs=2, seed=5, epochs=2, world_size=2)
+    with pytest.raises(UserError, match=r"run_01.npz: recorded with epochs 1, now it is 2"):
+        complete(first, must_not_train)
+
+
 def test_records_on_other_data_are_refused(recorded, tmp_path):
     (config, _) = plan(recorded)
     assert find(config, recorded.out) is not None

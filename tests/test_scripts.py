@@ -128,6 +128,12 @@ def test_more_runs_leave_the_first_ones_curves_in_the_dictionaries(tiny_results,
     call_script(*PART5, "--runs", 2, "--out", out)
     assert {path.parent for path in out.glob("runs/part[45]/*/run_01.npz")} == variants
 
+    unscaled = (*PART4, "--arch", "cnn_5", "--unscaled", "--out", out)
+    call_script(*unscaled, "--runs", 2)
+    (out / "part4_unscaled_spread.png").unlink()
+    call_script(*unscaled, "--plot-only")  # all that is recorded counts
+    assert (out / "part4_unscaled_spread.png").exists()
+
     for name in ("part4_cnn_5", "part5_mlp_2", "part5_mlp_2_schedules"):
         assert (out / f"{name}.pkl").read_bytes() == (tiny_results / f"{name}.pkl").read_bytes()
 
