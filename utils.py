@@ -348,8 +348,9 @@ def _save(figure: Figure, save_dir: str, filename: str, gray: bool = False) -> N
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         with Image.open(picture) as image:
-            opaque = image.convert("L" if gray else "RGB")
-            small = opaque if gray else opaque.quantize(64, dither=Image.Dither.NONE)
+            small = image.convert("L" if gray else "RGB")
+            if not gray:
+                small = small.quantize(64, dither=Image.Dither.NONE)
             small.save(temporary, format="png", optimize=True, dpi=image.info.get("dpi"))
         os.replace(temporary, folder / f"{filename}.png")
     except OSError as error:

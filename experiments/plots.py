@@ -245,7 +245,8 @@ def save_figure(figure: Figure, path: Path, gray: bool = False, colors: int = 64
     figure.savefig(picture, format="png")
     plt.close(figure)
     with Image.open(picture) as image:
-        opaque = image.convert("L" if gray else "RGB")
-        reduced = opaque if gray else opaque.quantize(colors, dither=Image.Dither.NONE)
+        reduced = image.convert("L" if gray else "RGB")
+        if not gray:
+            reduced = reduced.quantize(colors, dither=Image.Dither.NONE)
         reduced.save(small, format="png", optimize=True, dpi=image.info["dpi"])
     write_atomically(path, small.getvalue())

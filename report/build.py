@@ -114,7 +114,7 @@ def missing(summary: dict, results: Path) -> tuple[str, str] | None:
     What part 4 trains with an option may be missing altogether.
     """
     absent = [part for part in PARTS_OF_OPTIONS if not summary.get(part)]
-    for part in ("part3", "part4", *(part for part in PARTS_OF_OPTIONS if part not in absent)):
+    for part in (p for p in ("part3", "part4", *PARTS_OF_OPTIONS) if p not in absent):
         for name in facts.CNNS if part == "part4_initialized" else ARCHITECTURES:
             row = summary.get(part, {}).get(name)
             if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):

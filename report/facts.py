@@ -16,9 +16,14 @@ from torch import nn
 
 from data import CLASSES
 from models import ARCHITECTURES, build, first_layer
-from report.measure import SPECIALIZED, adjacent_correlations, estimated_ratio
+from report.measure import (
+    SPECIALIZED,
+    adjacent_correlations,
+    estimated_ratio,
+    mean_correlation,
+)
 from report.parameters import PARAMETERS
-from report.summary import accuracy_text, number_text, without_nan
+from report.summary import accuracy_text, deviation, number_text, without_nan
 
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
@@ -124,14 +129,13 @@ def part2_facts(results: Path) -> dict:
     make = f"python part2_conv.py --out {results}"
     out = read_npy(results / "part2_out.npy", make).real
     files = read_json(results / "part2.json", make)
-    kernels = [np.corrcoef(maps.reshape(len(maps), -1)) for maps in out.swapaxes(0, 1)]
-    images = [np.corrcoef(maps.reshape(len(maps), -1)) for maps in out]
-    alike = {"columns": kernels, "rows": images}
+    maps = out.reshape(*out.shape[:2], -1)
+    alike = {
+        "columns": np.mean([mean_correlation(column) for column in maps.swapaxes(0, 1)]),
+        "rows": np.mean([mean_correlation(row) for row in maps]),
+    }
     return {
-        "alike": {
-            name: number_text(float(np.mean([m[np.triu_indices(len(m), 1)] for m in found])), ".2f")
-            for name, found in alike.items()
-        },
+        "alike": {name: number_text(float(value), ".2f") for name, value in alike.items()},
         "images": out.shape[0],
         "kernels": out.shape[1],
         "means": out.mean((2, 3)).tolist(),
@@ -245,11 +249,6 @@ def validation_lead(variants: Variants) -> dict[str, str]:
     return {"difference": f"{difference:.1f}", "errors": f"{errors:.1f}"}
 
 
-def deviation(values: Sequence[float]) -> float | None:
-    """Return the standard deviation of a sample, None for a single value."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
 def part3_facts(rows: dict, variants: Variants) -> dict:
     """Order the architectures, compare all pairs, and look at the weights."""
     order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
@@ -294,11 +293,11 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
     rows = {n: {a: with_nan(part4[n][a]) for a in both} for n in ARCHITECTURES}
     variants, unscaled = by_part["part4"], summary["part4_unscaled"]
     leaves = epochs_of_leaving(variants)
+    unmoved = [unmoved_weights(record) for record in variants["cnn_5_sigmoid"]]
 
     def fall(activation: str, point: str) -> str:
         few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
-        factor = float(f"{few / many:.2g}")  # no more digits than a few runs are worth
-        return f"{factor:,.{0 if factor > 10 else 1}f}"
+        return two_digits(few / many)
 
     known = {
         "fall_range": {a: fall_range(variants, a, 0) for a in both},
@@ -308,8 +307,8 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         "fall_last": {a: fall(a, "grad_last") for a in both},
         "leaves": leaves,
         "leaves_text": epochs_texts(leaves),
-        "unmoved": unmoved_weights(variants["cnn_5_sigmoid"][0]),
-        "unmoved_range": span([unmoved_weights(r)["same"] for r in variants["cnn_5_sigmoid"]]),
+        "unmoved": unmoved[0],
+        "unmoved_range": span([of_run["same"] for of_run in unmoved]),
         "made": made_facts([r for records in variants.values() for r in records]),
         "runs": runs_text(variants),
     }
@@ -352,8 +351,13 @@ def fall_range(variants: Variants, activation: str, epoch: int) -> str:
         for records in (variants[f"{name}_{activation}"] for name in (CNNS[0], CNNS[-1]))
     )
     factors = few[: len(many)] / many[: len(few)]
-    low, high = (float(f"{factor:.2g}") for factor in (factors.min(), factors.max()))
-    return f"{low:,.{0 if low > 3 else 1}f} to {high:,.{0 if low > 3 else 1}f}"
+    return f"{two_digits(factors.min())} to {two_digits(factors.max())}"
+
+
+def two_digits(factor: float) -> str:
+    """Return a factor with two digits, for a few runs are worth no more."""
+    rounded = float(f"{factor:.2g}")
+    return f"{rounded:,.{0 if rounded > 10 else 1}f}"
 
 
 def span(values: Sequence[int]) -> str:
@@ -403,7 +407,7 @@ def runs_text(variants: Variants) -> str:
     counts = sorted({len(records) for records in variants.values()})
     if counts == [1]:
         return "once"
-    return f"{counts[0]} times" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} times"
+    return f"{span(counts)} times"
 
 
 def epochs_text(epochs: Sequence[int | None]) -> str:
@@ -411,9 +415,8 @@ def epochs_text(epochs: Sequence[int | None]) -> str:
     reached = sorted(epoch for epoch in epochs if epoch)
     if not reached:
         return "never"
-    text = str(reached[0]) + (f" to {reached[-1]}" if reached[-1] > reached[0] else "")
     missing = len(epochs) - len(reached)
-    return text + (f" ({missing} of {len(epochs)} runs never)" if missing else "")
+    return span(reached) + (f" ({missing} of {len(epochs)} runs never)" if missing else "")
 
 
 def unmoved_weights(record: Record) -> dict:

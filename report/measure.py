@@ -72,19 +72,20 @@ def start_gradients(batch: Examples) -> dict[str, dict[str, list[float]]]:
     }
 
 
+@torch.no_grad()
 def image_deviations(name: str, activation: str, batch: Examples) -> list[float]:
     """Return by how much the outputs of each layer of activations differ between images.
 
     That is the deviation over the images, as root mean square over the units and geometric mean
     over the seeds.
     """
-    logs = []
+    kind, logs = getattr(nn, part4.ACTIVATIONS[activation]), []
     for seed in range(SEEDS):
         torch.manual_seed(seed)
-        model, outputs, deviations = build(name, getattr(nn, activation)), batch.images, []
+        model, outputs, deviations = build(name, kind), batch.images, []
         for layer in model:
             outputs = layer(outputs)
-            if isinstance(layer, getattr(nn, activation)):
+            if isinstance(layer, kind):
                 deviations.append(outputs.std(0).square().mean().sqrt().item())
         logs.append(np.log(deviations))
     return np.exp(np.mean(logs, axis=0)).tolist()
@@ -234,6 +235,11 @@ def either_way(areas: np.ndarray) -> np.ndarray:
     return np.maximum(areas, 1 - areas)
 
 
+def mean_correlation(rows: np.ndarray) -> float:
+    """Return the mean correlation of two rows of an array (n, values)."""
+    return float(np.corrcoef(rows)[np.triu_indices(len(rows), 1)].mean())
+
+
 def describe_units(tables: Sequence[np.ndarray]) -> dict:
     """Summarise the areas (units, classes) of several runs.
 
@@ -241,7 +247,7 @@ def describe_units(tables: Sequence[np.ndarray]) -> dict:
     """
     areas = np.concatenate(tables)
     best = either_way(areas).max(1)
-    alike = [np.corrcoef(table)[np.triu_indices(len(table), 1)].mean() for table in tables]
+    alike = [mean_correlation(table) for table in tables]
     return {
         "share_either_way": float(np.mean(best >= SPECIALIZED)),
         "highest": float(best.max()),
@@ -329,7 +335,7 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
         "data_sha256": data.sha256,
         "start": {"seeds": SEEDS, "gradients": gradients,
                   "ratio": {name: ratios(rows) for name, rows in gradients.items()}},
-        "signal": {a: image_deviations("cnn_5", c, batch) for a, c in part4.ACTIVATIONS.items()},
+        "signal": {a: image_deviations("cnn_5", a, batch) for a in part4.ACTIVATIONS},
         "training": {
             a: gradients_in_training(a, data, part4.EPOCHS) for a in part4.ACTIVATIONS
         },

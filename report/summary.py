@@ -27,14 +27,18 @@ BEGIN, END = "<!-- tables of report.summary -->", "<!-- end of tables -->"
 PART4 = ("part4", "part4_unscaled", "part4_initialized")
 
 
+def deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of a sample, None for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def test_accuracies(records: Sequence[Record]) -> dict:
     """Return mean, standard deviation (None for a single run) and best over the runs, percent."""
     values = [record.test_acc for record in records]
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {
         "runs": len(values),
         "test_acc_mean": float(np.mean(values)),
-        "test_acc_std": deviation,
+        "test_acc_std": deviation(values),
         "test_acc_best": max(values),
     }
 

@@ -328,6 +328,7 @@ FALSE = {  # claim: what makes it false
     "mlps_learn_with_both": ("part4/mlp_2/sigmoid/loss_last", 2.3),
     "unscaled_inputs_blow_up": ("from4/blown_up", ["mlp_1", "mlp_2"]),
     "shallow_relus_die": ("from4/dead", ["mlp_1", "mlp_2"]),
+    "cnn_3_dies_in_its_first_steps": ("measured/numbers/unscaled/step", 20),
     "sigmoids_saturate": ("from4/zeros/mlp_2", 1500),
     "deep_networks_profit": ("from4/better", [["cnn_3", "sigmoid"]]),
     "deep_sigmoids_stay_stuck": ("from4/stuck", [["cnn_4", "sigmoid"]]),
