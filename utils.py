@@ -66,6 +66,7 @@ def part3Plots(
     accuracies. The gap is training minus validation accuracy.
     """
     families = _families([result["name"] for result in results])
+    short = [str(result["name"]).partition(" (")[0] for result in results]  # the legend has all
     unit = _accuracy_unit([v for r in results for v in (*r["train_acc_curve"], r["test_acc"])])
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, 2, figsize=(9, 9))
@@ -83,11 +84,11 @@ def part3Plots(
         loss_axes.set(title="training loss", ylabel="cross-entropy")
         _mark_ln_10(loss_axes)
         for family, panel in enumerate(acc_axes):
-            names = [r["name"] for r, f in zip(results, families, strict=True) if f == family]
-            panel.set(title=f"accuracy: {', '.join(map(str, names))}", ylabel=f"accuracy{unit}")
+            names = [name for name, f in zip(short, families, strict=True) if f == family]
+            panel.set(title=f"accuracy: {', '.join(names)}", ylabel=f"accuracy{unit}")
             panel.set_visible(bool(names))
         test_axes.set(title="best test accuracy", ylabel=f"test accuracy{unit}")
-        test_axes.set_xticks(range(len(results)), [str(result["name"]) for result in results])
+        test_axes.set_xticks(range(len(results)), short)
         test_axes.margins(0.15)
         gap_axes.set(title="training minus validation accuracy", xlabel=f"training accuracy{unit}",
                      ylabel="gap" + unit.replace("%", "percentage points"))  # fmt: skip

@@ -183,6 +183,16 @@ def test_part3_shows_each_curve_in_its_panel_and_colour(monkeypatch):
         assert found == color
 
 
+def test_part3_names_networks_in_titles_and_ticks_without_what_the_legend_says(monkeypatch):
+    """A demo's names are so long that they would cover each other."""
+    results = [result | {"name": f"{result['name']} (synthetic, quick)"} for result in PART3]
+    figure = drawn(monkeypatch, lambda: utils.part3Plots(results))
+    assert set(colors(figure)) >= {result["name"] for result in results}
+    ticks = [label.get_text() for axes in figure.axes for label in axes.get_xticklabels()]
+    assert "net_4" in ticks
+    assert not any("quick" in text for text in (*ticks, *(a.get_title() for a in figure.axes)))
+
+
 def test_part4_shows_each_curve_in_its_panel_and_colour(monkeypatch):
     figure = drawn(monkeypatch, lambda: utils.part4Plots(PART4[:2]))
     for result in PART4[:2]:
