@@ -249,12 +249,8 @@ def _problem(arrays: Arrays) -> str | None:
         array = arrays[name]
         if array.shape != shape or array.dtype != np.uint8:
             return f"{name} is {array.dtype} {array.shape}, not uint8 {shape}"
-        if name.endswith("labels"):
-            counts = np.bincount(array, minlength=len(CLASSES))
-            if len(counts) > len(CLASSES):
-                return f"{name} holds the label {len(counts) - 1}, not only 0 to 9"
-            if counts.min() != counts.max():
-                return f"{name} has {counts.min()} to {counts.max()} images of a class"
+        if name.endswith("labels") and np.bincount(array).tolist() != [len(array) // 10] * 10:
+            return f"{name} has not equally many images of the classes 0 to 9"
     return None
 
 
@@ -262,19 +258,13 @@ def _keep(arrays: Arrays, cache: Path) -> None:
     """Write the cache, whole or not at all."""
     if problem := _problem(arrays):
         raise DataError(f"{cache.parent}: not CIFAR-10: {problem}")
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=cache.parent, suffix=".tmp", delete=False
-        ) as temporary:
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        os.chmod(temporary.name, 0o644)  # as other files; temporary ones are private
-        os.replace(temporary.name, cache)
+        with tempfile.TemporaryDirectory(prefix=".cache.", dir=cache.parent) as folder:
+            np.savez_compressed(Path(folder, CACHE_NAME), **arrays)  # type: ignore[arg-type]
+            os.replace(Path(folder, CACHE_NAME), cache)
     except OSError as error:
         reason = error.strerror or error
         print(f"{cache}: not kept ({reason}); CIFAR-10 is converted again at every start")
-        if temporary:
-            Path(temporary.name).unlink(missing_ok=True)
 
 
 def _download(data_dir: Path) -> Arrays:

@@ -18,8 +18,8 @@ from experiments import cli
 from experiments.aggregate import mean_curve
 from experiments.config import RunConfig, replicate
 from experiments.plots import plot_spread
-from experiments.records import Record, load_results
-from experiments.runner import require_finished, run_missing
+from experiments.records import Record
+from experiments.runner import load_finished, run_missing
 from experiments.storage import save_dictionary
 from experiments.training import evaluate, new_model, new_optimizer, train
 
@@ -42,20 +42,12 @@ QUICK_EPOCHS, QUICK_RUNS = 4, 2
 def configure(name: str, options: Namespace) -> RunConfig:
     """Define the first run of an architecture. The others differ in their seed only."""
     return RunConfig(
-        part="part3",
-        variant=name,
-        architecture=name,
-        activation="ReLU",
-        optimizer=OPTIMIZER,
-        learning_rates=(LEARNING_RATE,),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        record_every=RECORD_EVERY,
-        seed=options.seed,
-        dataset=options.dataset,
-        split_seed=SPLIT_SEED,
-        pixel_range=PIXEL_RANGE,
-    )
+        part="part3", variant=name, seed=options.seed,
+        architecture=name, activation="ReLU",
+        optimizer=OPTIMIZER, learning_rates=(LEARNING_RATE,), epochs=options.epochs,
+        batch_size=options.batch_size, record_every=RECORD_EVERY,
+        dataset=options.dataset, split_seed=SPLIT_SEED, pixel_range=PIXEL_RANGE,
+    )  # fmt: skip
 
 
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
@@ -119,8 +111,7 @@ def main() -> None:
     if not options.plot_only:
         run_missing([config for name in names for config in plans[name]], train_run, options)
 
-    records = load_results(plans, options.out, required=names)
-    require_finished(plans, names, records, options)
+    records = load_finished(plans, names, options)
     results = {name: average(cli.label(name, options), records[name]) for name in records}
     if not options.plot_only:
         for name in names:  # task 4: "prefixing 'part3' in the front"

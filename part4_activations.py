@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from experiments import cli
 from experiments.config import RunConfig, replicate
 from experiments.plots import plot_activation_spread
-from experiments.records import Record, load_results
-from experiments.runner import require_finished, run_missing
+from experiments.records import Record
+from experiments.runner import load_finished, run_missing
 from experiments.storage import save_dictionary
 from experiments.training import evaluate, new_model, new_optimizer, train
 
@@ -46,21 +46,14 @@ QUICK_EPOCHS = 4
 def configure(name: str, activation: str, options: Namespace) -> RunConfig:
     """Define the first run of an architecture with one activation function."""
     return RunConfig(
-        part=part_name(options),
-        variant=f"{name}_{activation}",
-        architecture=name,
-        activation=ACTIVATIONS[activation],
-        optimizer=OPTIMIZER,
-        learning_rates=(LEARNING_RATE,),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        record_every=RECORD_EVERY,
-        seed=options.seed,
-        dataset=options.dataset,
-        split_seed=None,  # all 50,000 training images
-        pixel_range=UNSCALED if options.unscaled else PIXEL_RANGE,
+        part=part_name(options), variant=f"{name}_{activation}", seed=options.seed,
+        architecture=name, activation=ACTIVATIONS[activation],
         initialization=INITIALIZATIONS[activation] if options.initialized else "default",
-    )
+        optimizer=OPTIMIZER, learning_rates=(LEARNING_RATE,), epochs=options.epochs,
+        batch_size=options.batch_size, record_every=RECORD_EVERY,
+        dataset=options.dataset, split_seed=None,  # all 50,000 training images
+        pixel_range=UNSCALED if options.unscaled else PIXEL_RANGE,
+    )  # fmt: skip
 
 
 def part_name(options: Namespace) -> str:
@@ -137,16 +130,13 @@ def main() -> None:
     options = cli.parse_training_options(parser)
     architectures = [n for n in ARCHITECTURES if not options.initialized or n.startswith("cnn")]
     names = [options.arch] if options.arch else architectures
-    plans = {
-        (n, a): replicate(configure(n, a, options), options.runs)
-        for n in ARCHITECTURES for a in ACTIVATIONS
-    }  # fmt: skip
-    required = [(n, a) for n in names for a in ACTIVATIONS]
+    pairs = [(name, activation) for name in ARCHITECTURES for activation in ACTIVATIONS]
+    plans = {pair: replicate(configure(*pair, options), options.runs) for pair in pairs}
+    required = [(name, activation) for name, activation in pairs if name in names]
     if not options.plot_only:
         run_missing([config for key in required for config in plans[key]], train_run, options)
 
-    records = load_results(plans, options.out, required)
-    require_finished(plans, required, records, options)
+    records = load_finished(plans, required, options)
     results = {
         name: combine(cli.label(name, options), *(records[name, a] for a in ACTIVATIONS))
         for name in ARCHITECTURES

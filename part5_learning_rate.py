@@ -21,8 +21,8 @@ from experiments import cli
 from experiments.aggregate import describe, plateau_epoch
 from experiments.config import RunConfig, replicate
 from experiments.plots import plot_learning_rates, plot_schedules
-from experiments.records import Record, load_results, read_runs
-from experiments.runner import require_finished, run_missing
+from experiments.records import Record, read_runs
+from experiments.runner import load_finished, run_missing
 from experiments.storage import UserError, save_dictionary
 from experiments.training import evaluate, new_model, new_optimizer, train
 
@@ -52,21 +52,13 @@ def configure(
 ) -> RunConfig:
     """Define the first run of a kind. The others differ in their seed only."""
     return RunConfig(
-        part="part5",
-        variant=f"{options.arch}_{kind}",
-        architecture=options.arch,
-        activation="ReLU",
-        optimizer=optimizer,
-        learning_rates=tuple(learning_rates),
+        part="part5", variant=f"{options.arch}_{kind}", seed=options.seed,
+        architecture=options.arch, activation="ReLU",
+        optimizer=optimizer, learning_rates=tuple(learning_rates), epochs=epochs,
         drop_epochs=tuple(drop_epochs),
-        epochs=epochs,
-        batch_size=options.batch_size,
-        record_every=RECORD_EVERY,
-        seed=options.seed,
-        dataset=options.dataset,
-        split_seed=SPLIT_SEED,
-        pixel_range=PIXEL_RANGE,
-    )
+        batch_size=options.batch_size, record_every=RECORD_EVERY,
+        dataset=options.dataset, split_seed=SPLIT_SEED, pixel_range=PIXEL_RANGE,
+    )  # fmt: skip
 
 
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
@@ -109,22 +101,18 @@ def constant(options: Namespace, learning_rate: float) -> RunConfig:
 def schedule(options: Namespace, drops: Sequence[int]) -> list[RunConfig]:
     """Define the runs whose learning rate is lowered after each of the epochs `drops`."""
     kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drops)])
-    learning_rates = list(LEARNING_RATES.values())[: len(drops) + 1]
-    first = configure(options, kind, learning_rates, options.schedule_epochs, drops)
-    return replicate(first, options.runs)
+    rates = list(LEARNING_RATES.values())[: len(drops) + 1]
+    return replicate(configure(options, kind, rates, options.schedule_epochs, drops), options.runs)
 
 
 def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
     """Determine "the epoch step where the accuracy stops increasing" in the run of `config`."""
-    records = load_results({config: [config]}, options.out, required=[config])
-    require_finished({config: [config]}, [config], records, options)
+    ((record, *_),) = load_finished({config: [config]}, [config], options).values()
     # No epoch's mean of the next 3 is more than 0.5 percentage points higher: aggregate.PATIENCE
-    epoch = plateau_epoch(records[config][0]["val_acc_curve"], config.epochs, after)
-    news = f"{config.variant}: the validation accuracy"
-    if epoch < config.epochs:
-        print(f"{news} stops increasing after epoch {epoch}")
-    else:
-        print(f"{news} still increases in epoch {epoch}, its last; more --epochs would show more")
+    epoch = plateau_epoch(record["val_acc_curve"], config.epochs, after)
+    ends = epoch == config.epochs
+    news = "still increases in its last epoch," if ends else "stops increasing after epoch"
+    print(f"{config.variant}: the validation accuracy {news} {epoch}")
     return epoch
 
 
@@ -207,8 +195,7 @@ def main() -> None:
     if not options.drop_epochs:
         plans |= train_schedules(options)
 
-    records = load_results(plans, options.out, required=plans)
-    require_finished(plans, list(plans), records, options)
+    records = load_finished(plans, list(plans), options)
     name, stem, out = cli.label(options.arch, options), f"part5_{options.arch}", options.out
     first = {key: runs[0] for key, runs in records.items()}
     result = combine(name, first)

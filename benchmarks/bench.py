@@ -9,9 +9,7 @@ steps and 1,350 validation passes. Other work on the same cores spoils the numbe
 
 import multiprocessing
 import os
-import statistics
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
 
@@ -32,7 +31,7 @@ from models import ARCHITECTURES
 from part2_conv import my_conv2d
 from part3_architectures import BATCH_SIZE, EPOCHS, LEARNING_RATE, RECORD_EVERY, configure
 
-SECONDS, QUICK_SECONDS, AT_LEAST = 6.0, 0.3, 3  # how long and how often each thing is timed
+SECONDS, QUICK_SECONDS = 6.0, 0.3  # how long each thing is timed
 NUM_TRAIN, NUM_VAL = 45_000, 5_000
 NUM_POINTS = EPOCHS * NUM_TRAIN // BATCH_SIZE // RECORD_EVERY  # 1,350 in a run of part 3
 # images (N, C, H, W) and kernels (O, C, h, w): the course's size, and a larger one
@@ -46,14 +45,9 @@ torch {torch}, {cpu}, {cores} cores; medians over {seconds_each} s
 
 
 def median_ms(call: Callable[[], object], seconds: float) -> float:
-    """Return the median time of `call` over `seconds`, in ms; its first call does not count."""
-    call()
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < AT_LEAST:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+    """Return the median time of `call` over `seconds`, in ms."""
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return 1000 * timer.blocked_autorange(min_run_time=seconds).median
 
 
 class RandomImages(Dataset):
@@ -168,11 +162,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     options = parser.parse_args()
     seconds, cores = QUICK_SECONDS if options.quick else SECONDS, cli.num_cores()
-    results: dict = {
-        "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
-        "cores": cores, "seconds_each": seconds, "architectures": {},
-    }  # fmt: skip
-    print(HEADER.format(**results), flush=True)
+    cpu = torch.backends.cpu.get_cpu_capability()
+    print(HEADER.format(torch=torch.__version__, cpu=cpu, cores=cores, seconds_each=seconds))
     for name in ARCHITECTURES:
         (assigned,) = in_processes(1, time_assigned, name, seconds)
         (alone,) = in_processes(1, time_ours, name, seconds, cores)
@@ -182,7 +173,6 @@ def main() -> None:
         row = {"assigned": assigned, "alone": alone, "workers": slowest}
         for kind in ("alone", "workers"):
             row[kind]["ratio"] = row["assigned"]["run_s"] / row[kind]["run_s"]
-        results["architectures"][name] = row
         print(name, *(
             f"{times['step_ms']:10.2f} {times['validation_ms']:9.1f} {times['run_s']:5.0f}"
             + (f" {times['ratio']:6.1f}x" if "ratio" in times else "")
@@ -190,8 +180,8 @@ def main() -> None:
         ), flush=True)  # fmt: skip
     print("\nms of my_conv2d, ms of torch.conv2d, ratio (float32, one thread)")
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["VECLIB_MAXIMUM_THREADS"] = "1"  # of NumPy
-    (results["convolutions"],) = in_processes(1, convolutions, seconds)
-    for row in results["convolutions"]:
+    (rows,) = in_processes(1, convolutions, seconds)
+    for row in rows:
         print("{images} * {kernels}: {my_conv2d_ms:.3f} {torch_ms:.3f} {ratio:.2f}x".format(**row))
 
 

@@ -69,10 +69,7 @@ def path(text: str) -> Path:
     """Parse the name of a file or folder, in which `~` is the home folder. It must not be empty."""
     if not text:
         raise argparse.ArgumentTypeError("'' is not the name of a file or folder")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # ~somebody
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+    return Path(os.path.expanduser(text))  # an unknown ~name stays as it is, as in a shell
 
 
 def device_name(text: str) -> str:
@@ -87,7 +84,7 @@ def add_data_options(parser: Parser) -> None:
     parser.add_argument(
         "--data-dir",
         type=path,
-        default=Path(os.environ.get("CIFAR10_DIR") or "data").expanduser(),
+        default=os.environ.get("CIFAR10_DIR") or "data",
         help="holds cifar10_gray.npz, or CIFAR-10 is downloaded there "
         "(default: $CIFAR10_DIR, else data)",
     )
@@ -174,26 +171,23 @@ def parse_training_options(
 
 def _parse_launcher(parser: Parser, options: argparse.Namespace) -> None:
     """Read what torchrun sets: this process's number among all and among those of this machine."""
-    numbers = {}
-    for name, default in {
-        "RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1,
-    }.items():  # fmt: skip
-        text = os.environ.get(name, str(default))
-        if not text.isdecimal() or len(text) > 9:
-            parser.error(f"environment variable {name}: {text!r} is not a number as torchrun sets")
-        numbers[name] = int(text)
+    least = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}  # and default
+    for name, low in least.items():
+        try:
+            number = whole_number(low, 1_000_000)(os.environ.get(name, str(low)))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"environment variable {name}: {error}")
+        setattr(options, name.lower(), number)
     if ("RANK" in os.environ) != ("WORLD_SIZE" in os.environ):
         parser.error(
             "environment variables RANK and WORLD_SIZE: one is set without the other; "
             "set both to share the runs, or unset both"
         )
-    if not numbers["RANK"] < numbers["WORLD_SIZE"]:
+    if options.rank >= options.world_size:
         parser.error(
-            f"environment variable RANK: {numbers['RANK']} is not less than WORLD_SIZE, "
-            f"{numbers['WORLD_SIZE']}"
+            f"environment variable RANK: {options.rank} is not less than WORLD_SIZE, "
+            f"{options.world_size}"
         )
-    for name, number in numbers.items():
-        setattr(options, name.lower(), max(number, name.endswith("SIZE")))
 
 
 def default_out(dataset: str, quick: bool = False) -> Path:

@@ -14,17 +14,16 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
-from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 from experiments import records
 from experiments.cli import StillTraining, is_out_of_memory, num_cores, select_device
 from experiments.config import RunConfig
-from experiments.records import DamagedRecord, Record
+from experiments.records import DamagedRecord, Key, Record
 from experiments.storage import UserError, first_line, remove_stray_temporaries
 
 import numpy as np
@@ -80,7 +79,7 @@ def run_missing(
     costs = {config: cost(config, num_train, num_val) for config in missing}
     missing.sort(key=lambda config: -costs[config])  # the longest first, so that none is left over
     processes = num_processes(options, len(missing))
-    progress = Progress(missing, costs, num_train, hidden=options.rank != 0)
+    progress = Progress(costs, num_train, hidden=options.rank != 0)
     if processes > 1:
         del arrays
         _train_in_workers(missing, train_run, options, processes, progress)
@@ -110,28 +109,23 @@ def _check_same_data(out: Path, checksum: str) -> None:
             return
 
 
-def require_finished(
-    plans: Mapping[Hashable, Sequence[RunConfig]],
-    required: Sequence[Hashable],
-    results: Mapping[Hashable, Sequence[Record]],
-    options: Namespace,
-) -> None:
-    """Raise unless `results` has every required plan.
+def load_finished(
+    plans: Mapping[Key, Sequence[RunConfig]], required: Sequence[Key], options: Namespace
+) -> dict[Key, list[Record]]:
+    """Return the records of all finished plans, which must include every required one.
 
     With --plot-only and without --arch one finished plan is enough. Raises StillTraining if another
     process may be training what is missing, and UserError otherwise.
     """
-    missing = [
-        records.record_path(config, options.out)
-        for key in required if key not in results
-        for config in plans[key]
-    ]  # fmt: skip
-    missing = [path for path in missing if not path.exists()]
+    results = records.load_results(plans, options.out, required)
+    missing = [config for key in required if key not in results for config in plans[key]]
     if not missing or (options.plot_only and results and not options.arch):
-        return
+        return results
     if options.world_size > 1 and not options.plot_only:
-        raise StillTraining(f"other processes still train {missing[0].parent.name}")
-    raise UserError(f"{missing[0]}: not recorded yet; train it, without --plot-only")
+        raise StillTraining(f"other processes still train {missing[0].variant}")
+    paths = [records.record_path(config, options.out) for config in missing]
+    path = next((path for path in paths if not path.exists()), paths[0])
+    raise UserError(f"{path}: not recorded yet; train it, without --plot-only")
 
 
 # ---- How much there is to do, and how many workers do it
@@ -178,20 +172,14 @@ class Progress:
     together. In a log file it is a line every half minute.
     """
 
-    def __init__(
-        self,
-        configs: Sequence[RunConfig],
-        costs: Mapping[RunConfig, float],
-        num_train: int,
-        hidden: bool,
-    ):
+    def __init__(self, costs: Mapping[RunConfig, float], num_train: int, hidden: bool):
         self.costs = costs
-        self.num_steps = {config: config.num_steps(num_train) for config in configs}
+        self.num_steps = {config: config.num_steps(num_train) for config in costs}
         self.finished: list[RunConfig] = []
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
-            desc=f"0/{len(configs)} runs, {sum(self.num_steps.values()):,} steps",
-            total=sum(costs[config] for config in configs),
+            desc=f"0/{len(costs)} runs, {sum(self.num_steps.values()):,} steps",
+            total=sum(costs.values()),
             bar_format="{desc} |{bar:20}| {percentage:.0f} %, {elapsed} gone, {remaining} left",
             mininterval=0.5 if terminal else 30, maxinterval=30, smoothing=0, leave=False,
             file=sys.stderr if terminal else _Lines(), disable=hidden,
@@ -249,11 +237,10 @@ def _train_here(
     with progress.bar:
         progress.show({})
         for config in configs:
-
-            def advance(step: int, config: RunConfig = config) -> None:
-                progress.show({config: step})
-
-            line = _train_and_record(config, prepared, train_run, options, 1, advance)
+            line = _train_and_record(
+                config, prepared, train_run, options, 1,
+                advance=lambda step, config=config: progress.show({config: step}),
+            )  # fmt: skip
             progress.finish(config, line)
             progress.show({})
 
@@ -304,24 +291,11 @@ def keep_freed_memory() -> None:
 def _to_numpy(values: list[Tensor] | Tensor) -> np.ndarray:
     """Return a curve as float32 (points,), and any other tensor as it is."""
     if isinstance(values, list):
-        return torch.stack(values).float().cpu().numpy() if values else np.zeros(0, np.float32)
+        return torch.stack(values).float().cpu().numpy()
     return values.detach().cpu().contiguous().numpy()
 
 
 # ---- Worker processes
-
-
-class _Worker:
-    """A process that trains one network after the other. Its thread here waits for it."""
-
-    def __init__(self, slot: int, steps, options: Namespace, context: SpawnContext):
-        self.slot, self.steps = slot, steps
-        self.start = partial(ProcessPoolExecutor, 1, context, _start_worker, (slot, steps, options))
-        self.executor = self.start()
-
-    def restart(self) -> None:
-        self.executor.shutdown(wait=False)
-        self.executor = self.start()
 
 
 def _train_in_workers(
@@ -339,33 +313,38 @@ def _train_in_workers(
     # The steps of each worker. Each writes its own number only, so there is no lock that a killed
     # worker could keep
     steps = context.RawArray("q", processes)
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+
+    def start_worker(slot: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, context, _start_worker, (slot, steps, options))
+
+    workers = [start_worker(slot) for slot in range(processes)]
+    idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # the slots of workers without a run
     for slot in range(processes):
-        idle.put(_Worker(slot, steps, options, context))
+        idle.put(slot)
     running: dict[RunConfig, int] = {}  # the slots
     stopping = threading.Event()
 
     def in_worker(config: RunConfig) -> str | None:
         """Train `config` in the next idle worker; return its line, or None if it was killed."""
-        worker = idle.get()
-        running[config] = worker.slot
+        slot = running[config] = idle.get()
         try:
             for attempt in range(1, TRIES + 1):
                 try:
                     task = (config, train_run, options, processes)
-                    return worker.executor.submit(_train_in_this_worker, *task).result()
+                    return workers[slot].submit(_train_in_this_worker, *task).result()
                 except (BrokenProcessPool, MemoryError):
                     if stopping.is_set():
                         return None
                     again = "; it is tried once more" if attempt < TRIES else ""
                     progress.write(f"{config}: its process was killed, or lacked memory{again}")
-                    steps[worker.slot] = 0
-                    worker.restart()
+                    steps[slot] = 0
+                    workers[slot].shutdown(wait=False)
+                    workers[slot] = start_worker(slot)
             return None
         finally:
             del running[config]
-            steps[worker.slot] = 0
-            idle.put(worker)
+            steps[slot] = 0
+            idle.put(slot)
 
     killed = []
     before = set(multiprocessing.active_children())

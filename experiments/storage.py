@@ -86,16 +86,15 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     Checksums are verified and pickled objects are refused. Raises OSError if the file cannot be
     read, and ValueError if it is damaged or not such a file.
     """
+    content = path.read_bytes()
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             if sum(member.file_size for member in file.zip.infolist()) > max_bytes:
                 raise ValueError(f"unpacks to more than {max_bytes} bytes")
             arrays = dict(file)
         if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
             raise ValueError(f"{strange[0]} is no array")
         return arrays
-    except OSError:
-        raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
         # The rest of NumPy's message is the advice to trust the file
         raise ValueError(f"not a readable .npz file ({first_line(error)})") from error

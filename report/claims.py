@@ -16,7 +16,7 @@ from report.measure import LAYERS, estimated_ratio
 def full_protocol(facts: dict) -> tuple[bool, str]:
     """parts 3 and 4 train 15 epochs, part 3 ten times; part 5 trains 20 and 30 epochs"""
     runs = {name: (row["runs"], row["epochs"]) for name, row in facts["part3"].items()}
-    variants = facts["part5"][facts["from5"]["architecture"]]["variants"]
+    variants = facts["part5"][facts["from5"]["architecture"]]
     epochs = {key: variant["epochs"] for key, variant in variants.items()}
     part4 = {row[a]["epochs"] for row in facts["part4"].values() for a in ("relu", "sigmoid")}
     full = all(n >= 10 and length == 15 for n, length in runs.values()) and part4 == {15}

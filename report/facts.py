@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from experiments.aggregate import epoch_means, final, plateau_epoch
 from experiments.records import Record, read_variants
@@ -23,17 +24,17 @@ from report.measure import (
     mean_correlation,
 )
 from report.parameters import PARAMETERS
-from report.summary import accuracy_text, deviation, number_text, without_nan
+from report.summary import Variants, accuracy_text, deviation, number_text, without_nan
 
-Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
+Sample = tuple[float, float | None, int]  # mean, standard deviation (None of a single run), size
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
+CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CLEAR = 3  # standard errors from which a difference of means is called clear
 FORMATS = {
     "test_acc_mean": ".1f", "test_acc_best": ".2f", "train_acc_final": ".1f",
     "val_acc_final": ".1f", "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
     "loss_first": ".3f", "loss_last": ".3f", "grad_first": ".1e", "grad_last": ".1e",
 }  # fmt: skip
-CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 AT_CHANCE, LEFT = 0.01, 0.1  # a loss within 0.01 of ln 10 is at it; one 0.1 below has left it
 LATE = 3  # epochs at the end over which a rise is measured
@@ -59,8 +60,8 @@ def compare(one: dict, other: dict) -> dict:
     A single run has no deviation, so that nothing about it is clear.
     """
     difference = one["test_acc_mean"] - other["test_acc_mean"]
-    samples = [(row["test_acc_std"], row["runs"]) for row in (one, other)]
-    errors = standard_errors(difference, *samples)
+    samples = ((r["test_acc_mean"], r["test_acc_std"], r["runs"]) for r in (one, other))
+    errors = standard_errors(*samples)
     return {
         "difference": f"{abs(difference):.2f}",
         "errors": f"{errors:.1f}",
@@ -69,13 +70,15 @@ def compare(one: dict, other: dict) -> dict:
     }
 
 
-def standard_errors(difference: float, *samples: tuple[float | None, int]) -> float:
-    """Return a difference of means in its standard errors.
+def sample(values: Sequence[float]) -> Sample:
+    """Return mean, standard deviation and size of a sample."""
+    return float(np.mean(values)), deviation(values), len(values)
 
-    samples: the standard deviation of each sample, None for a single run, and its size.
-    """
-    variances = [math.inf if std is None else std**2 / size for std, size in samples]
-    return abs(difference) / max(math.sqrt(sum(variances)), 1e-9)
+
+def standard_errors(one: Sample, other: Sample) -> float:
+    """Return the difference of two means in its standard errors."""
+    variances = [math.inf if std is None else std**2 / size for _, std, size in (one, other)]
+    return abs(one[0] - other[0]) / max(math.sqrt(sum(variances)), 1e-9)
 
 
 def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
@@ -84,14 +87,13 @@ def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
     The gap of a run is that between its training and validation accuracy in the last epoch.
     """
 
-    def gaps(records: Sequence[Record]) -> tuple[float, tuple[float | None, int]]:
-        values = final(records, "train_acc_curve") - final(records, "val_acc_curve")
-        return np.mean(values), (deviation(values), len(values))
-
+    gaps = [
+        sample(final(variants[name], "train_acc_curve") - final(variants[name], "val_acc_curve"))
+        for name in order
+    ]
     groups = [[order[0]]]
-    for before, name in pairwise(order):
-        (one, sample), (other, other_sample) = gaps(variants[before]), gaps(variants[name])
-        if standard_errors(other - one, sample, other_sample) >= CLEAR:
+    for name, neighbours in zip(order[1:], pairwise(gaps), strict=True):
+        if standard_errors(*neighbours) >= CLEAR:
             groups.append([])
         groups[-1].append(name)
     return groups
@@ -127,7 +129,7 @@ def read_json(path: Path, command: str) -> dict:
 def part2_facts(results: Path) -> dict:
     """Return what part 2 wrote down, and the means of the maps (images, kernels)."""
     make = f"python part2_conv.py --out {results}"
-    out = read_npy(results / "part2_out.npy", make).real
+    out = read_npy(results / "part2_out.npy", make)
     files = read_json(results / "part2.json", make)
     maps = out.reshape(*out.shape[:2], -1)
     alike = {
@@ -146,17 +148,16 @@ def part2_facts(results: Path) -> dict:
 
 def made_facts(records: Sequence[Record]) -> dict:
     """Return where and with what the records were made, as far as they say so."""
-    environments = [record.environment for record in records]
 
-    def all_of(key: str, default: str) -> str:
-        values = {str(e.get(key, default)).partition("+")[0] for e in environments}
+    def all_of(key: str) -> str:
+        values = {str(r.environment.get(key, "unknown")).partition("+")[0] for r in records}
         return " and ".join(sorted(values))
 
-    device = all_of("device", "an unknown device")
+    device = all_of("device")
     return {
-        "torch": all_of("torch", "unknown"),
+        "torch": all_of("torch"),
         "device": "a CPU" if device == "cpu" else device,
-        "threads": all_of("threads", "unknown"),
+        "threads": all_of("threads"),
     }
 
 
@@ -216,7 +217,13 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     start["slopes"] = f"{few['sigmoid'] / many['sigmoid'] / (few['relu'] / many['relu']):.0f}"
     training = {
         a: {way: [f"{values[k]:.2f}" for k in (0, 1, -1)] for way, values in norms.items()}
-        | {"later": [f"{f(norms['all_images'][1:]):.2f}" for f in (min, max)]}
+        | {
+            "later": [f"{f(norms['all_images'][1:]):.2f}" for f in (min, max)],
+            "factor": [
+                f"{f(np.divide(norms['batch'][1:], norms['all_images'][1:])):.0f}"
+                for f in (np.min, np.max)
+            ],
+        }
         for a, norms in measured["training"].items()
     }
     unscaled = measured["unscaled"]
@@ -229,30 +236,29 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     }  # fmt: skip
 
 
-def gap_at(train_acc: float, records: Sequence[Record]) -> dict[str, float | str]:
+def gap_at(train_acc: float, records: Sequence[Record]) -> dict[str, Any]:
     """Return the gap, interpolated between epochs, where the training accuracy was `train_acc`."""
     gaps = []
     for record in records:
         train, val = (mean_by_epoch([record], f"{kind}_acc_curve") for kind in ("train", "val"))
         gaps.append(np.interp(train_acc, train, train - val))
-    error = (deviation(gaps) or 0) / math.sqrt(len(gaps))
-    return {"mean": float(np.mean(gaps)), "text": f"{np.mean(gaps):.1f} ± {error:.1f}"}
+    mean, error = mean_and_error(gaps)
+    return {"mean": mean, "text": f"{mean:.1f} ± {error or 0:.1f}"}
 
 
 def validation_lead(variants: Variants) -> dict[str, str]:
     """Compare the two best architectures by the validation accuracy of the last epoch."""
-    values = [final(records, "val_acc_curve") for records in variants.values()]
-    best, second, *_ = sorted(values, key=lambda of_runs: -of_runs.mean())
-    difference = float(best.mean() - second.mean())
-    samples = [(deviation(of_runs), len(of_runs)) for of_runs in (best, second)]
-    errors = standard_errors(difference, *samples)
-    return {"difference": f"{difference:.1f}", "errors": f"{errors:.1f}"}
+    samples = [sample(final(records, "val_acc_curve")) for records in variants.values()]
+    best, second, *_ = sorted(samples, key=lambda of_runs: -of_runs[0])
+    errors = standard_errors(best, second)
+    return {"difference": f"{best[0] - second[0]:.1f}", "errors": f"{errors:.1f}"}
 
 
 def part3_facts(rows: dict, variants: Variants) -> dict:
     """Order the architectures, compare all pairs, and look at the weights."""
     order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
-    cnn_means = [rows[name]["test_acc_mean"] for name in CNNS]
+    mean = {name: row["test_acc_mean"] for name, row in rows.items()}
+    cnns, mlps = ([name for name in order if name in family] for family in (CNNS, MLPS))
     by_gap = sorted(rows, key=lambda name: rows[name]["gap"])
     neighbours = {
         name: np.mean([neighbour_correlation(record["weights"]) for record in records])
@@ -264,14 +270,11 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "by_gap": by_gap,
         "gap_groups": gap_groups(by_gap, variants),
         "cnns_by_parameters": sorted(CNNS, key=lambda name: rows[name]["parameters"]),
-        "cnns_by_accuracy": [name for name in reversed(order) if name in CNNS],
-        "cnn_range": f"{max(cnn_means) - min(cnn_means):.1f}",
-        "family_errors": compare(
-            *(rows[pick(names, key=lambda n: rows[n]["test_acc_mean"])]
-              for pick, names in ((min, CNNS), (max, MLPS)))
-        )["errors"],
+        "cnns_by_accuracy": cnns[::-1],
+        "cnn_range": f"{mean[cnns[0]] - mean[cnns[-1]]:.1f}",
+        "family_gap": f"{mean[cnns[-1]] - mean[mlps[0]]:.1f}",
+        "family_errors": compare(rows[cnns[-1]], rows[mlps[0]])["errors"],
         "validation_lead": validation_lead(variants),
-        "family_gap": f"{min(cnn_means) - max(rows[n]['test_acc_mean'] for n in MLPS):.1f}",
         "compare": {a: {b: compare(rows[a], rows[b]) for b in rows if b != a} for a in rows},
         "minutes": {n: f"{row['seconds_per_run'] / 60:.1f}" for n, row in rows.items()},
         "cnn_val_min": f"{min(rows[name]['val_acc_final'] for name in CNNS):.1f}",
@@ -372,14 +375,11 @@ def unscaled_facts(rows: dict, unscaled: dict, by_part: dict[str, Variants]) -> 
     both = [(n, a) for n in unscaled for a in ("relu", "sigmoid")]
     change = {(n, a): unscaled[n][a]["loss_last"] - rows[n][a]["loss_last"] for n, a in both}
     variants = by_part["part4_unscaled"]
-    first = {  # of the same seed, on the same batches
-        part: {key: by_part[part]["_".join(key)][0]["grad_curve"][0] for key in both}
+    scaled, raw = (  # the first gradients of the same seed, on the same batches
+        np.array([by_part[part]["_".join(key)][0]["grad_curve"][0] for key in both])
         for part in ("part4", "part4_unscaled")
-    }
-    growth = [
-        first["part4_unscaled"][key] / first["part4"][key]
-        for key in both if first["part4_unscaled"][key] > 0
-    ]  # fmt: skip
+    )
+    growth = raw[raw > 0] / scaled[raw > 0]
     sigmoids = {name: variants[f"{name}_sigmoid"][0] for name in MLPS}
     curves = {name: record["grad_curve"] for name, record in sigmoids.items()}
     epochs = sigmoids["mlp_1"].config["epochs"]
@@ -526,6 +526,21 @@ def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
     return epochs_until(level, slow) / epochs_until(level, fast)
 
 
+def paired(
+    one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
+) -> list[float]:
+    """Return the differences of `value` between runs of equal seeds, or NaN if there are none."""
+    first, second = ({r.config["seed"]: value(r) for r in records} for records in (one, other))
+    common = sorted(first.keys() & second.keys())
+    return [float(first[seed] - second[seed]) for seed in common] or [math.nan]
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and its standard error, which is None for a single value."""
+    std = deviation(values)
+    return float(np.mean(values)), None if std is None else std / math.sqrt(len(values))
+
+
 def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     """Return how fast, how steady and how good the variants of architecture `name` are."""
     roles, ruled = roles_of_part5(name, part5)
@@ -540,12 +555,18 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     points = {role: smooth_points(roles[role]) for role in RATES}
     low_levels, levels = np.linspace(15, end_001, 9), np.linspace(end_001, end_01, 9)
     loss = {r: mean_by_epoch(roles[r], "loss_curve") for r in ("one_drop", "sgd_1")}
-    schedule, adam = (
-        {r.config["seed"]: r.test_acc for r in roles[role]} for role in ("two_drops", "adam")
-    )
-    pairs = np.array(
-        [schedule[seed] - adam[seed] for seed in sorted(schedule.keys() & adam.keys())]
-    )
+
+    def val_acc(epoch: int) -> Callable[[Record], float]:
+        return lambda record: float(mean_by_epoch([record])[epoch])
+
+    against_constant = {
+        when: paired(roles["one_drop"], roles["sgd_1"], val_acc(epoch))
+        for when, epoch in (("first_drop", drop), ("constants_end", last - 1))
+    }
+    against_adam = {
+        "test": paired(roles["two_drops"], roles["adam"], lambda record: record.test_acc),
+        "validation": paired(roles["two_drops"], roles["adam"], val_acc(-1)),
+    }
     # Of the difference of two single runs: a root of two times the deviation of one
     between = {
         "validation": deviation(final(part3[name], "val_acc_curve")),
@@ -572,9 +593,11 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "constant": [float(val["sgd_1"][drop - 1]), float(val["sgd_1"].max())],
         "one_drop_falls": [float(val["one_drop"].max()), float(val["one_drop"][-1])],
         "losses": [[float(loss[r][e]) for r in loss] for e in (drop, last - 1)],
-        "pairs": pairs.tolist(),
-        "pairs_mean": float(pairs.mean()),
-        "pairs_error": float(pairs.std(ddof=1) / math.sqrt(len(pairs))) if len(pairs) > 1 else None,
+        "against_constant": against_constant,
+        "against_constant_range": {k: low_and_high(v) for k, v in against_constant.items()},
+        "against_adam": against_adam,
+        "against_adam_mean": {k: list(mean_and_error(v)) for k, v in against_adam.items()},
+        "against_adam_range": {k: low_and_high(v) for k, v in against_adam.items()},
         "between_runs": {k: d and d * math.sqrt(2) for k, d in between.items()},
         "train_at_constants_end": [float(train[r][last - 1]) for r in ("one_drop", "sgd_1")],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
@@ -602,7 +625,6 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "numbers": numbers,
         "text": with_decimals(numbers),
         "losses": [[number_text(x, ".2f") for x in pair] for pair in numbers["losses"]],
-        "ahead": number_text(numbers["final"]["two_drops"] - numbers["final"]["adam"], ".1f"),
     }  # fmt: skip
 
 

@@ -288,15 +288,13 @@ def adjacent_correlations(kernels: np.ndarray) -> dict[str, float]:
 
     "pooled": over the pairs of all kernels together. "mean": the mean of each kernel's own.
     """
-    pairs = [
-        np.stack([
-            np.concatenate([k[:, :-1].ravel(), k[:-1].ravel()]),
-            np.concatenate([k[:, 1:].ravel(), k[1:].ravel()]),
-        ])
-        for k in kernels
-    ]  # fmt: skip
-    pooled = np.corrcoef(np.concatenate(pairs, axis=1))[0, 1]
-    mean = np.mean([np.corrcoef(pair)[0, 1] for pair in pairs])
+    k = kernels
+    one, other = (  # a pair in each column, a row for each kernel
+        np.concatenate([across.reshape(len(k), -1), down.reshape(len(k), -1)], axis=1)
+        for across, down in ((k[:, :, :-1], k[:, :-1]), (k[:, :, 1:], k[:, 1:]))
+    )
+    pooled = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+    mean = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)])
     return {"pooled": float(pooled), "mean": float(mean)}
 
 
@@ -325,9 +323,9 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
     batch = Examples(data.train.images[: part4.BATCH_SIZE], data.train.labels[: part4.BATCH_SIZE])
     gradients = start_gradients(batch)
     plot_start(gradients, out / "part4_start.png")
-    best = {n: max(range(len(r)), key=lambda i, r=r: r[i].test_acc) for n, r in part3.items()}
     areas = {name: unit_areas(records, data.test) for name, records in part3.items()}
-    best_runs = {n: areas[n][best[n]] for n in ARCHITECTURES if n in areas}
+    best = {name: int(np.argmax([r.test_acc for r in records])) for name, records in part3.items()}
+    best_runs = {name: areas[name][best[name]] for name in ARCHITECTURES if name in areas}
     plot_units(best_runs, out / "part3_units.png")
     cnns = {name: records for name, records in part3.items() if name.startswith("cnn")}
     contrast = local_contrast(data.test.images).numpy()
@@ -340,7 +338,6 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
             a: gradients_in_training(a, data, part4.EPOCHS) for a in part4.ACTIVATIONS
         },
         "unscaled": dead_after(data),
-        "best_runs": {name: table.round(4).tolist() for name, table in best_runs.items()},
         "units": {name: describe_units(tables) for name, tables in areas.items()},
         "units_by_magnitude": {
             name: describe_units(unit_areas(records, data.test, magnitude=True))

@@ -24,6 +24,7 @@ import numpy as np
 from models import ARCHITECTURES, build, num_parameters
 
 BEGIN, END = "<!-- tables of report.summary -->", "<!-- end of tables -->"
+Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
 PART4 = ("part4", "part4_unscaled", "part4_initialized")
 
 
@@ -43,10 +44,10 @@ def test_accuracies(records: Sequence[Record]) -> dict:
     }
 
 
-def summarise_part3(out: Path) -> dict:
+def summarise_part3(variants: Variants) -> dict:
     """Return by architecture: size, accuracies and their gap in percent, seconds for a run."""
     rows = {}
-    for name, records in read_variants(out, "part3").items():
+    for name, records in variants.items():
         train_acc = float(final(records, "train_acc_curve").mean())
         val_acc = float(final(records, "val_acc_curve").mean())
         rows[name] = {
@@ -61,10 +62,10 @@ def summarise_part3(out: Path) -> dict:
     return rows
 
 
-def summarise_part4(out: Path, part: str) -> dict:
+def summarise_part4(variants: Variants) -> dict:
     """Return by architecture and activation: the first point, and the mean over the last epoch."""
     rows: dict[str, dict] = {}
-    for variant, records in read_variants(out, part).items():
+    for variant, records in variants.items():
         name, _, activation = variant.rpartition("_")
         rows.setdefault(name, {})[activation] = {
             "epochs": records[0].config["epochs"],
@@ -77,13 +78,13 @@ def summarise_part4(out: Path, part: str) -> dict:
     return rows
 
 
-def summarise_part5(out: Path) -> dict:
-    """Return by architecture: each variant with its learning rates and drops, and part 3."""
+def summarise_part5(variants: Variants) -> dict:
+    """Return by architecture: each variant with its learning rates and drops."""
     rows: dict[str, dict] = {}
-    for variant, records in read_variants(out, "part5").items():
+    for variant, records in variants.items():
         config = records[0].config
-        row = rows.setdefault(config["architecture"], {"variants": {}})
-        row["variants"][variant.removeprefix(f"{config['architecture']}_")] = {
+        row = rows.setdefault(config["architecture"], {})
+        row[variant.removeprefix(f"{config['architecture']}_")] = {
             "optimizer": config["optimizer"],
             "learning_rates": config["learning_rates"],
             "drop_epochs": config["drop_epochs"],
@@ -97,20 +98,18 @@ def summarise_part5(out: Path) -> dict:
                 ).max()
             ),
         }  # fmt: skip
-    part3 = summarise_part3(out)
-    for name, row in rows.items():
-        row["part3"] = part3.get(name)
     return rows
 
 
 def summarise(out: Path) -> dict:
     """Return all numbers, as they stand in summary.json."""
+    parts = {part: read_variants(out, part) for part in ("part3", *PART4, "part5")}
     summary = {
-        "part3": summarise_part3(out),
-        **{part: summarise_part4(out, part) for part in PART4},
-        "part5": summarise_part5(out),
+        "part3": summarise_part3(parts["part3"]),
+        **{part: summarise_part4(parts[part]) for part in PART4},
+        "part5": summarise_part5(parts["part5"]),
     }
-    records = [r for part in summary for rs in read_variants(out, part).values() for r in rs]
+    records = [r for variants in parts.values() for runs in variants.values() for r in runs]
     if not records:
         raise UserError(f"{out}: no records below; run part3_architectures.py --out {out} first")
     if len({record.config["data_sha256"] for record in records}) > 1:
@@ -201,12 +200,12 @@ def part5_table(summary: dict) -> str:
          ", ".join(map(str, r["drop_epochs"])) or "–", str(r["epochs"]),
          f"{r['val_acc_best']:.1f}", f"{r['val_acc_final']:.1f}", accuracy_text(r)]
         for name, row in summary["part5"].items()
-        for r in sorted(row["variants"].values(), key=_part5_order)
+        for r in sorted(row.values(), key=_part5_order)
     ]  # fmt: skip
     rows += [
         [f"{name}, Adam (part 3)", str(r["runs"]), "–", str(r["epochs"]), "",
          f"{r['val_acc_final']:.1f}", accuracy_text(r)]
-        for name, row in summary["part5"].items() if (r := row["part3"])
+        for name in summary["part5"] if (r := summary["part3"].get(name))
     ]  # fmt: skip
     return table(header, rows) if rows else ""
 

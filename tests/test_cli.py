@@ -143,11 +143,11 @@ def parse(monkeypatch, tmp_path):
         ({"RANK": 0}, "RANK and WORLD_SIZE: one is set without the other"),
         ({"WORLD_SIZE": 2}, "RANK and WORLD_SIZE: one is set without the other"),
         ({"RANK": 2, "WORLD_SIZE": 2}, "RANK: 2 is not less than WORLD_SIZE, 2"),
-        ({"RANK": 0, "WORLD_SIZE": 0}, "RANK: 0 is not less than WORLD_SIZE, 0"),
-        ({"RANK": "x", "WORLD_SIZE": 2}, "RANK: 'x' is not a number"),
-        ({"RANK": "9" * 5000, "WORLD_SIZE": 2}, "is not a number"),
-        ({"RANK": 0, "WORLD_SIZE": -1}, "WORLD_SIZE: '-1' is not a number"),
-        ({"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": ""}, "LOCAL_RANK: '' is not a number"),
+        ({"RANK": 0, "WORLD_SIZE": 0}, "WORLD_SIZE: '0' is not a whole number from 1"),
+        ({"RANK": "x", "WORLD_SIZE": 2}, "RANK: 'x' is not a whole number from 0"),
+        ({"RANK": "9" * 5000, "WORLD_SIZE": 2}, "is not a whole number"),
+        ({"RANK": 0, "WORLD_SIZE": -1}, "WORLD_SIZE: '-1' is not a whole number"),
+        ({"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": ""}, "LOCAL_RANK: '' is not a whole number"),
     ],
 )
 def test_a_launcher_that_numbers_wrongly_is_refused_in_one_line(environment, named, parse, capsys):

@@ -19,13 +19,10 @@ MANY = settings(max_examples=200, deadline=None, derandomize=True, database=None
 
 def random_arrays(*shapes, dtype=np.float64):
     generator = np.random.default_rng(0)
-    arrays = [generator.standard_normal(shape) for shape in shapes]
-    if np.dtype(dtype).kind == "c":
-        arrays = [array + 1j * generator.standard_normal(array.shape) for array in arrays]
-    return [array.astype(dtype) for array in arrays]
+    return [generator.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize(
     ("input_shape", "kernel_shape"),
     [
@@ -38,8 +35,7 @@ def random_arrays(*shapes, dtype=np.float64):
 )
 def test_equals_torch(input_shape, kernel_shape, dtype):
     input, kernel = random_arrays(input_shape, kernel_shape, dtype=dtype)
-    double = np.result_type(dtype, np.float64)
-    expected = torch.conv2d(*(torch.from_numpy(a.astype(double)) for a in (input, kernel)))
+    expected = torch.conv2d(*(torch.from_numpy(a).double() for a in (input, kernel)))
     out = torch.from_numpy(my_conv2d(input, kernel))
     torch.testing.assert_close(out, expected.to(out.dtype))
     assert out.numpy().dtype == dtype
@@ -77,6 +73,7 @@ def test_course_files():
         (np.ones((5, 1, 28, 28)), np.ones((8, 1, 0, 4)), ValueError),
         (np.full((5, 1, 28, 28), "x"), np.ones((8, 1, 4, 4)), TypeError),
         (np.ones((5, 1, 28, 28)), np.ones((8, 1, 4, 4), object), TypeError),
+        (np.ones((5, 1, 28, 28), complex), np.ones((8, 1, 4, 4)), TypeError),
     ],
 )
 def test_bad_arrays_are_refused_with_both_shapes(input, kernel, error):
@@ -100,9 +97,8 @@ def test_built_in_digits_and_kernels_have_the_course_shapes():
 # ---- The script's comparison with torch
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_the_largest_difference_from_torch_is_found(dtype):
-    input, kernel = random_arrays((2, 3, 7, 5), (4, 3, 2, 2), dtype=dtype)
+def test_the_largest_difference_from_torch_is_found():
+    input, kernel = random_arrays((2, 3, 7, 5), (4, 3, 2, 2))
     out = my_conv2d(input, kernel)
     assert compare_with_torch(input, kernel, out) < 1e-12
     out[1, 2, 3, 1] += 5

@@ -267,9 +267,8 @@ FAULTS = {  # an array, how it is changed (None: left out), what the message say
     "flat": ("test_images", lambda a: a.reshape(len(a), -1), "uint8 (10, 1024)"),
     "wide labels": ("train_labels", lambda a: a.astype(np.int64), "train_labels is int64"),
     "scaled": ("test_images", lambda a: a.astype(np.float16), "test_images is float16"),
-    "label 10": ("train_labels", lambda a: np.where(a, a, 10).astype(np.uint8), "the label 10"),
-    "label 255": ("test_labels", lambda a: np.where(a, a, 255).astype(np.uint8), "the label 255"),
-    "uneven": ("train_labels", lambda a: np.maximum(a, 1), "has 0 to 10 images of a class"),
+    "label 10": ("train_labels", lambda a: np.where(a, a, 10).astype(np.uint8), "not equally many"),
+    "uneven": ("test_labels", lambda a: np.maximum(a, 1), "has not equally many images of the"),
     "objects": ("test_labels", lambda a: a.astype(object), "Object arrays cannot be loaded"),
     "a bomb": ("more", lambda a: np.zeros(10**8, np.uint8), "unpacks to more than 100000000"),
 }

@@ -9,7 +9,7 @@ from experiments import records
 from experiments.cli import StillTraining, label
 from experiments.config import replicate
 from experiments.records import DamagedRecord, find, load_results, read_variants, record_path
-from experiments.runner import require_finished, run_missing
+from experiments.runner import load_finished, run_missing
 from experiments.storage import UserError, read_npz
 
 import numpy as np
@@ -181,22 +181,20 @@ def test_unfinished_plans_are_not_averaged(tmp_path):
         write_record(config, tmp_path, [1.0])
     whole = part3.configure("mlp_2", opts)
     write_record(whole, tmp_path, [1.0])
-    plans, required = {"mlp_1": plan(opts), "mlp_2": [whole]}, ["mlp_1", "mlp_2"]
-    found = load_results(plans, tmp_path, required)
-    assert set(found) == {"mlp_2"}
+    plans = {"mlp_1": plan(opts), "mlp_2": [whole]}
 
-    def require(**changes):
-        require_finished(plans, required, found, options(tmp_path, **changes))
+    def load(*required, **changes):
+        return set(load_finished(plans, required, options(tmp_path, **changes)))
 
     for changes in ({}, {"plot_only": True, "arch": "mlp_1"}):
         with pytest.raises(UserError, match=r"mlp_1/run_01.npz: not recorded yet; train it"):
-            require(**changes)
+            load(*plans, **changes)
     with pytest.raises(StillTraining, match="other processes still train mlp_1"):
-        require(world_size=2)
-    require(plot_only=True)  # one finished plan is enough
-    require_finished(plans, ["mlp_2"], found, opts)
+        load(*plans, world_size=2)
+    assert load(*plans, plot_only=True) == load("mlp_2") == {"mlp_2"}  # one finished plan is enough
+    del plans["mlp_2"]
     with pytest.raises(UserError, match="not recorded yet"):
-        require_finished(plans, required, {}, options(tmp_path, plot_only=True))
+        load(*plans, plot_only=True)
 
 
 def test_a_record_that_was_cut_to_another_length_is_not_averaged(tmp_path):

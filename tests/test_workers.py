@@ -52,7 +52,7 @@ def clock(monkeypatch):
 def test_in_a_log_the_bar_is_a_line_every_half_minute(clock, tmp_path, capsys):
     """It knows that the first run is a quarter of the work, and so how much time is left."""
     _, (short, long) = configs(tmp_path)
-    progress = runner.Progress([short, long], {short: 1.0, long: 3.0}, 4500, hidden=False)
+    progress = runner.Progress({short: 1.0, long: 3.0}, 4500, hidden=False)
     clock.append(5.0)
     progress.show({short: 1})
     assert len(capsys.readouterr().err.splitlines()) == 1  # that of the beginning
@@ -76,7 +76,7 @@ def test_in_a_terminal_the_bar_stays_on_its_line_and_goes_away(clock, tmp_path, 
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
     _, (config, _) = configs(tmp_path)
-    progress = runner.Progress([config], {config: 1.0}, 4500, hidden=False)
+    progress = runner.Progress({config: 1.0}, 4500, hidden=False)
     clock.append(1.0)
     progress.show({config: 5})
     assert "\n" not in terminal.getvalue()
@@ -88,7 +88,7 @@ def test_in_a_terminal_the_bar_stays_on_its_line_and_goes_away(clock, tmp_path, 
 
 def test_only_the_first_of_many_processes_shows_a_bar(tmp_path, capsys):
     _, (config, _) = configs(tmp_path)
-    progress = runner.Progress([config], {config: 1.0}, 4500, hidden=True)
+    progress = runner.Progress({config: 1.0}, 4500, hidden=True)
     progress.show({config: 10})
     progress.finish(config, "the line of a run")
     assert capsys.readouterr() == ("the line of a run\n", "")
