@@ -237,10 +237,11 @@ def _train_here(
     with progress.bar:
         progress.show({})
         for config in configs:
-            line = _train_and_record(
-                config, prepared, train_run, options, 1,
-                advance=lambda step, config=config: progress.show({config: step}),
-            )  # fmt: skip
+
+            def advance(step: int, config: RunConfig = config) -> None:
+                progress.show({config: step})
+
+            line = _train_and_record(config, prepared, train_run, options, 1, advance)
             progress.finish(config, line)
             progress.show({})
 

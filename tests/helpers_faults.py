@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import subprocess
 import sys
@@ -88,14 +89,22 @@ def results(out):
     return files
 
 
-def records(out):
-    return {name: data for name, data in contents(out).items() if name.endswith(".npz")}
+def read_damaged(path, read, error, flips, cuts):
+    """What `read` returns of a file with a bit flipped, or cut short, if that is not an `error`.
 
-
-def flipped(data, bit):
-    """`data` with one bit flipped."""
-    byte = data[bit // 8] ^ 1 << bit % 8
-    return data[: bit // 8] + bytes([byte]) + data[bit // 8 + 1 :]
+    Half of the flips are in what an .npz file begins and ends with.
+    """
+    whole, generator, found = path.read_bytes(), random.Random(6), []
+    ends = [*range(8 * 300), *range(8 * (len(whole) - 900), 8 * len(whole))]
+    damages = [whole[:length] for length in generator.sample(range(len(whole)), cuts)]
+    for bit in generator.sample(range(8 * len(whole)), flips) + generator.sample(ends, flips):
+        byte = bytes([whole[bit // 8] ^ 1 << bit % 8])
+        damages.append(whole[: bit // 8] + byte + whole[bit // 8 + 1 :])
+    for damaged in damages:
+        path.write_bytes(damaged)
+        with contextlib.suppress(error):
+            found.append(read(path))
+    return found
 
 
 class TouchesMark:
@@ -113,31 +122,3 @@ def mount(*arguments):
     done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
-
-
-@contextlib.contextmanager
-def mounted(folder, *arguments):
-    """Something is mounted on `folder` for a while; the test is skipped where none may do that."""
-    mount(*arguments, folder)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@contextlib.contextmanager
-def read_only(folder):
-    """Nothing can be written below `folder` for a while, by root neither."""
-    if os.geteuid() == 0:
-        with mounted(folder, "--bind", folder):
-            mount("-o", "remount,bind,ro", folder)
-            yield
-        return
-    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
-    for path in folders:
-        path.chmod(0o555)
-    try:
-        yield
-    finally:
-        for path in folders:
-            path.chmod(0o755)

@@ -23,18 +23,8 @@ def random_arrays(*shapes, dtype=np.float64):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize(
-    ("input_shape", "kernel_shape"),
-    [
-        ((5, 1, 28, 28), (8, 1, 4, 4)),
-        ((1, 1, 1, 1), (1, 1, 1, 1)),
-        ((2, 3, 7, 5), (4, 3, 7, 5)),
-        ((2, 3, 8, 9), (1, 3, 1, 4)),
-        ((4, 16, 12, 11), (6, 16, 5, 2)),
-    ],
-)
-def test_equals_torch(input_shape, kernel_shape, dtype):
-    input, kernel = random_arrays(input_shape, kernel_shape, dtype=dtype)
+def test_equals_torch(dtype):
+    input, kernel = random_arrays((4, 16, 12, 11), (6, 16, 5, 2), dtype=dtype)
     expected = torch.conv2d(*(torch.from_numpy(a).double() for a in (input, kernel)))
     out = torch.from_numpy(my_conv2d(input, kernel))
     torch.testing.assert_close(out, expected.to(out.dtype))
@@ -112,17 +102,18 @@ def test_nan_and_infinity_are_compared_where_finite_and_said_in_words(tmp_path):
     np.save(tmp_path / "images.npy", images)
     np.save(tmp_path / "kernel.npy", kernel)
     files = ("--samples", "images.npy", "--kernel", "kernel.npy")
-    said = call_script("part2_conv.py", *files, "--out", "out", cwd=tmp_path).stdout
+    said = call_script("part2_conv.py", *files, cwd=tmp_path).stdout
+    assert "built-in" not in said
     assert "not finite: 5 of 50 values of the output\n" in said
-    difference = json.loads((tmp_path / "out" / "part2.json").read_text())["largest_difference"]
+    difference = json.loads((tmp_path / "results" / "part2.json").read_text())["largest_difference"]
     assert 0 <= difference < 1e-12
     assert f"largest difference from torch.conv2d: {difference:.2g}\n" in said
-    out = np.load(tmp_path / "out" / "part2_out.npy")
+    out = np.load(tmp_path / "results" / "part2_out.npy")
     assert np.count_nonzero(~np.isfinite(out)) == 5
     assert compare_with_torch(np.full_like(images, np.nan), kernel, np.full_like(out, np.nan)) == 0
 
 
-# ---- Shapes, memory layouts, dtypes and values that hypothesis thinks of
+# ---- Shapes, layouts, dtypes and values that hypothesis thinks of
 
 
 def conv_by_loops(input, kernel):
@@ -147,29 +138,6 @@ def shapes(draw):
 
 
 @st.composite
-def laid_out(draw, values):
-    """The array `values`, or a part of it, in some memory layout: any strides, maybe read-only."""
-    layout = draw(st.sampled_from(["C", "F", "reversed", "every second", "swapped", "broadcast"]))
-    if layout == "F":
-        values = np.asfortranarray(values)
-    elif layout == "reversed":
-        axes = draw(st.sets(st.integers(0, 3), min_size=1))
-        values = values[tuple(slice(None, None, -1 if a in axes else 1) for a in range(4))]
-    elif layout == "every second":
-        wide = np.zeros([2 * length for length in values.shape], values.dtype)
-        wide[::2, ::2, ::2, ::2] = values
-        values = wide[::2, ::2, ::2, ::2]
-    elif layout == "swapped":
-        values = np.ascontiguousarray(values.transpose(2, 0, 3, 1)).transpose(1, 3, 0, 2)
-    elif layout == "broadcast":
-        axis = draw(st.integers(0, 3))
-        values = np.broadcast_to(np.take(values, [0], axis), values.shape)
-    if draw(st.booleans()):
-        values.flags.writeable = False
-    return values
-
-
-@st.composite
 def operands(draw, elements=None, dtypes=DTYPES):
     """An input and a kernel, of small whole numbers, which are exact in every dtype and sum."""
     arrays = []
@@ -179,7 +147,7 @@ def operands(draw, elements=None, dtypes=DTYPES):
         whole = st.integers(low, 1 if dtype.kind == "b" else 4)
         numbers = whole if elements is None else elements
         values = draw(hnp.arrays(np.float64, shape, elements=numbers)).astype(dtype)
-        arrays.append(draw(laid_out(values)))
+        arrays.append(draw(st.sampled_from([np.asarray, np.asfortranarray, np.flip]))(values))
     return arrays
 
 

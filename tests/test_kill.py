@@ -1,7 +1,9 @@
-"""A part-3 run that is killed, stopped or started twice ends as if nothing had happened."""
+"""A part-3 run that is killed, stopped, started twice or out of disk ends as if nothing was."""
 
 import random
+import resource
 import signal
+import subprocess
 import time
 
 import pytest
@@ -13,6 +15,7 @@ from helpers_faults import (
     assert_succeeds,
     finish,
     is_progress,
+    mount,
     results,
     run,
     start,
@@ -85,16 +88,6 @@ def test_signals_at_random_moments_change_nothing(number, status, times, undistu
     assert_complete(out, expected)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_and_sigterm_are_one_line(number, status, tmp_path):
-    process = start(PART3, *OPTIONS, "out", cwd=tmp_path)
-    process.stdout.readline()
-    process.send_signal(number)
-    assert_one_line(finish(process), status, STOPPED)
-    assert not temporaries(tmp_path)
-    assert results(tmp_path)
-
-
 # A script that gets a Ctrl-C when a function of tqdm's is done, or begins.
 STOPPED_IN_THE_BAR = """
 import os, runpy, signal, sys
@@ -127,14 +120,6 @@ def kill(event, arguments):
 sys.addaudithook(kill)
 runpy.run_path(script, run_name="__main__")
 """
-KILLED_IN_A_WRITE = """
-import resource, runpy, signal, sys
-del sys.argv[:1]
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.mark.slow
@@ -158,15 +143,40 @@ def test_kills_while_files_are_written_change_nothing(undisturbed, tmp_path):
     assert "test accuracy" not in done.stdout
     assert_complete(out, expected)
 
-    first = out / "runs/part3/mlp_1/run_00.npz"
-    first.unlink()
-    killed = run(("-c", KILLED_IN_A_WRITE), *command, cwd=tmp_path)
-    assert killed.returncode == -signal.SIGXFSZ
-    (half,) = temporaries(out)
-    assert 0 < (out / half).stat().st_size <= 50_000
-    assert_whole(out, expected)
-    assert_succeeds(run(PART3, *OPTIONS, out, cwd=tmp_path))
-    assert_complete(out, expected)
+
+def limit(size):
+    """Options of a process whose files cannot grow over `size` bytes."""
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
+
+
+@pytest.mark.slow
+def test_files_that_cannot_grow(undisturbed, tmp_path):
+    command = (PART3, *OPTIONS, "out")
+    assert_succeeds(run(*command, "--runs", 2, cwd=tmp_path))
+    before = results(tmp_path / "out")
+    done = run(*command, cwd=tmp_path, **limit(100_000))
+    assert_one_line(done, 1, "run_02.npz: cannot be written (File too large)")
+    done = run(*command, "--runs", 2, "--plot-only", cwd=tmp_path, **limit(10_000))
+    assert_one_line(done, 1, "part3_architectures.py: out/part3.png: File too large")
+    assert results(tmp_path / "out") == before
+    assert_succeeds(run(*command, cwd=tmp_path))
+    assert_complete(tmp_path / "out", undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_full_disk(undisturbed, tmp_path):
+    command = (PART3, *OPTIONS, "out")
+    mount("-t", "tmpfs", "-o", "size=320k", "tmpfs", tmp_path)
+    try:
+        for _ in range(2):  # it is still full when the process starts again
+            done = run(*command, cwd=tmp_path)
+            assert_one_line(done, 1, "run_02.npz: cannot be written (the disk is full)")
+            assert assert_whole(tmp_path / "out", undisturbed[0]) == 2
+        mount("-o", "remount,size=10m", tmp_path)
+        assert_succeeds(run(*command, cwd=tmp_path))
+        assert_complete(tmp_path / "out", undisturbed[0])
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 @pytest.mark.slow

@@ -2,42 +2,30 @@
 
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import psutil
 import pytest
-from helpers_faults import PART3, ROOT, SYNTHETIC, assert_succeeds, environment, results, run
+from helpers_faults import PART3, ROOT, SYNTHETIC, assert_succeeds, finish, results, run, start
 
 LONG = (PART3, *SYNTHETIC, "--epochs", 8, "--runs", 12)
 pytestmark = pytest.mark.slow
 
 
 def torchrun(*arguments, script, cwd):
-    """Start `script` under torchrun, in a session of its own, output into a file."""
-    command = [sys.executable, "-m", "torch.distributed.run", *map(str, arguments)]
-    log = open(cwd / f"log_{time.monotonic_ns()}", "w+")  # noqa: SIM115
-    process = subprocess.Popen(
-        [*command, str(ROOT / script[0]), *map(str, script[1:])],
-        cwd=cwd, env=environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    process.log = log
-    return process
-
-
-def text(process):
-    process.log.seek(0)
-    return process.log.read()
+    """Start `script` under torchrun, in a session of its own."""
+    program = ("-m", "torch.distributed.run", *arguments, ROOT / script[0])
+    return start(program, *script[1:], cwd=cwd, start_new_session=True)
 
 
 def assert_ends_well(process):
-    assert process.wait() == 0, text(process)
+    done = finish(process)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def wait_for_records(out, number, process):
     while len(list(out.rglob("run_*.npz"))) < number:
-        assert process.poll() is None, text(process)
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)  # a look at the folder now and then, no matter how long it takes
 
 
@@ -76,16 +64,6 @@ def test_any_number_of_processes_gives_the_same_bits(script, tmp_path):
     shared = (*script, "--out", tmp_path / "shared")
     assert_ends_well(torchrun("--standalone", "--nproc-per-node", 3, script=shared, cwd=tmp_path))
     assert results(tmp_path / "shared") == expected
-
-
-def test_a_process_that_dies_is_started_again_and_goes_on(alone, tmp_path):
-    shared = (*LONG, "--out", tmp_path / "shared")
-    options = ("--standalone", "--nproc-per-node", 2, "--max-restarts", 1)
-    agent = torchrun(*options, script=shared, cwd=tmp_path)
-    wait_for_records(tmp_path / "shared", 3, agent)
-    psutil.Process(agent.pid).children()[1].kill()
-    assert_ends_well(agent)
-    assert results(tmp_path / "shared") == alone
 
 
 def test_two_machines_one_killed_and_both_started_again(alone, tmp_path):

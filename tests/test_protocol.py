@@ -1,7 +1,7 @@
 """What is trained on which images and how: the protocol of parts 3 to 5."""
 
-import itertools
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import ROOT, call_script
 from helpers_faults import without_progress
-from helpers_records import options, write_record
+from helpers_records import options
 from PIL import Image
 
 import part3_architectures as part3
@@ -148,12 +148,11 @@ def test_a_script_without_options_makes_the_committed_dictionaries(
     script, arguments, part, names, tmp_path, monkeypatch, run
 ):
     """From the committed records: it finds all that it would train, as it would train it."""
-    if not all((RESULTS / f"{part}_{name}.pkl").exists() for name in names):
-        pytest.skip(f"results does not hold all dictionaries of {part} yet")
     shutil.copytree(RESULTS / "runs", tmp_path / "runs")
     for proxy in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # were something missing, it fails at once
-    run(script, "--out", tmp_path, "--data-dir", tmp_path / "no_data", *arguments)
+    said = run(script, "--out", tmp_path, "--data-dir", tmp_path / "no_data", *arguments)
+    assert f"{part}: nothing to train, all is recorded in {tmp_path}\n" in said
     assert {path.name for path in tmp_path.glob("*.pkl")} == {f"{part}_{n}.pkl" for n in names}
     for path in tmp_path.glob("*.pkl"):
         content = (RESULTS / path.name).read_bytes()
@@ -219,79 +218,37 @@ def test_variants_of_part4_are_recorded_named_and_trained_on(kind, tmp_path, run
             assert result[f"{activation}_{curve}"] == record[curve].tolist()
 
 
-def test_all_cnns_and_no_mlps_are_initialized_otherwise(tmp_path, run):
-    names = ("cnn_3", "cnn_4", "cnn_5")
-    for name, activation in itertools.product(names, part4.ACTIVATIONS):
-        config = part4.configure(name, activation, options(initialized=True))
-        write_record(config, tmp_path / "out", [1.0], grad_curve=[1.0])
-    assert "nothing to train" in run(part4, *SMALL, "--epochs", 1, "--initialized")
-    dictionaries = {path.name for path in (tmp_path / "out").glob("*.pkl")}
-    assert dictionaries == {f"part4_initialized_{name}.pkl" for name in names}
-
-
 # ---- Learning rates with which losses are no numbers: recorded, reported and plotted
 
 
-def assert_lost(said, out, lost):
-    """These runs and no others lost their numbers, and one line says so of each."""
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("script", "setting", "value", "arguments", "lost_variants", "lost_curves"),
+    [
+        (part3, "LEARNING_RATE", 1e30, ["mlp_1", "--epochs", 1], "mlp_1", {"loss_curve"}),
+        (part4, "LEARNING_RATE", 1e6, ["mlp_1", "--epochs", 1], "mlp_1_relu",
+         {"relu_loss_curve", "relu_grad_curve"}),
+        (part5, "LEARNING_RATES", {"1": 1e6, "01": 0.01, "001": 0.001}, ["mlp_2", "--epochs", 4],
+         r"mlp_2_(lr_1000000.0|drop_\d\d(_\d\d)?)", {"loss_curve_1"}),
+    ],
+    ids=["part3", "part4", "part5"],
+)  # fmt: skip
+def test_lost_runs_are_recorded_named_and_drawn_and_the_others_trained(
+    script, setting, value, arguments, lost_variants, lost_curves, tmp_path, monkeypatch, run
+):
+    monkeypatch.setattr(script, setting, value)
+    lines, out = run(script, *SMALL, "--arch", *arguments).splitlines(), tmp_path / "out"
     for path in out.glob("runs/*/*/run_00.npz"):
         variant, record = path.parent.name, records.load(path)
-        assert np.isfinite(record["loss_curve"]).all() == (variant not in lost), variant
+        is_lost = bool(re.fullmatch(lost_variants, variant))
+        assert np.isfinite(record["loss_curve"]).all() != is_lost, variant
         assert 0 <= record.test_acc <= 100
-        (line,) = (line for line in said.splitlines() if f" {variant} run_00: " in line)
-        assert (", loss_curve not finite from step 10" in line) == (variant in lost)
-    assert said.count("loss_curve not finite") == len(lost)
-
-
-def assert_pictures(folder, *names):
-    for name in names:
-        with Image.open(folder / name) as image:
+        (line,) = (line for line in lines if f" {variant} run_00: " in line)
+        assert (", loss_curve not finite from step 10" in line) == is_lost
+    result = pickle.loads((out / f"{script.__name__[:5]}_{arguments[0]}.pkl").read_bytes())
+    lost = {key for key in result if "_curve" in key and not np.isfinite(result[key]).all()}
+    assert lost == lost_curves
+    for path in out.glob("*.png"):
+        with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 10  # something is drawn
             assert image.width > 1000
-
-
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_relu_is_lost_and_the_sigmoid_is_trained(tmp_path, monkeypatch, run):
-    monkeypatch.setattr(part4, "LEARNING_RATE", 1e6)
-    said = run(part4, *SMALL, "--arch", "mlp_1", "--epochs", 1)
-    assert_lost(said, tmp_path / "out", {"mlp_1_relu"})
-    assert said.count("grad_curve not finite from step 10") == 1
-    result = pickle.loads((tmp_path / "out" / "part4_mlp_1.pkl").read_bytes())
-    for curve in ("relu_loss_curve", "relu_grad_curve"):
-        assert np.isnan(result[curve]).all()
-    assert np.isfinite(result["sigmoid_loss_curve"]).all()
-    assert_pictures(tmp_path / "out", "part4.png")
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_runs_that_are_lost_do_not_stop_the_other_architectures(tmp_path, monkeypatch, run):
-    monkeypatch.setattr(part3, "LEARNING_RATE", 1e30)
-    said = run(part3, *SMALL, "--epochs", 1, "--runs", 1)
-    out = tmp_path / "out"
-    found = records.read_variants(out, "part3")
-    lost = {name for name, (r,) in found.items() if not np.isfinite(r["loss_curve"]).all()}
-    assert len(found) == 5
-    assert len(lost) >= 3
-    assert_lost(said, out, lost)
-    assert_pictures(out, "part3.png", "part3_spread.png")
-    assert all((out / f"part3_weights_{name}.png").exists() for name in found)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_one_learning_rate_is_lost_with_its_schedules(tmp_path, monkeypatch, run):
-    monkeypatch.setattr(part5, "LEARNING_RATES", {"1": 1e6, "01": 0.01, "001": 0.001})
-    arguments = (part5, *SMALL, "--arch", "mlp_2", "--epochs", 4)
-    said = run(*arguments)
-    variants = {path.name for path in (tmp_path / "out/runs/part5").iterdir()}
-    drops = {variant for variant in variants if "drop" in variant}
-    assert (len(drops), len(variants)) == (2, 6)
-    assert_lost(said, tmp_path / "out", drops | {"mlp_2_lr_1000000.0"})
-    result = pickle.loads((tmp_path / "out" / "part5_mlp_2.pkl").read_bytes())
-    assert np.isnan(result["loss_curve_1"]).all()
-    assert np.isfinite(result["loss_curve_01"]).all()
-    assert_pictures(tmp_path / "out", "part5_mlp_2.png", "part5_mlp_2_schedules.png")
-    again = run(*arguments)
-    assert "not finite" not in again
-    assert "test accuracy" in again

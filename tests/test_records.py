@@ -1,12 +1,11 @@
 """Records: what is trained, what is found, what is refused, what is damaged."""
 
 import json
-import random
 import shutil
 from dataclasses import replace
 
 from experiments import records
-from experiments.cli import StillTraining, label
+from experiments.cli import StillTraining
 from experiments.config import replicate
 from experiments.records import DamagedRecord, find, load_results, read_variants, record_path
 from experiments.runner import load_finished, run_missing
@@ -14,7 +13,7 @@ from experiments.storage import UserError, read_npz
 
 import numpy as np
 import pytest
-from helpers_faults import contents, flipped, results
+from helpers_faults import contents, read_damaged, results
 from helpers_records import options, write_record
 
 import part3_architectures as part3
@@ -66,28 +65,12 @@ def test_a_record_holds_curves_result_definition_and_environment(recorded):
     }  # fmt: skip
 
 
-def test_runs_differ_in_seed_only_and_so_in_result(recorded):
-    first, second = (find(config, recorded.out) for config in plan(recorded))
-    differing = {key for key in first.config if first.config[key] != second.config[key]}
-    assert differing == {"seed"}
-    assert not np.array_equal(first["weights"], second["weights"])
-    assert len({record_path(c, recorded.out) for c in plan(options(runs=120))}) == 120
-
-
 def test_the_same_definition_gives_the_same_bits(recorded, tmp_path):
     again = options(tmp_path / "again", runs=2, seed=5)
     complete(again)
     assert results(tmp_path / "again") == {
         name: arrays for name, arrays in results(recorded.out).items() if "again" not in name
     }
-
-
-def test_what_is_recorded_is_not_trained_again(recorded, capsys):
-    complete(recorded, must_not_train)
-    said = capsys.readouterr().out
-    assert said.endswith(f"part3: nothing to train, all is recorded in {recorded.out}\n")
-    with pytest.raises(AssertionError, match="trained"):
-        complete(options(recorded.out, runs=3, seed=5), must_not_train)
 
 
 def test_processes_share_the_runs(tmp_path):
@@ -169,12 +152,6 @@ def test_another_part_on_other_data_is_refused_before_training(recorded):
     assert not (recorded.out / "runs" / "part4").exists()
 
 
-def test_too_few_steps_for_a_point_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"run_00: 9 steps in all, .* every 10; .*--epochs"):
-        complete(options(tmp_path, batch_size=500), must_not_train)
-    assert contents(tmp_path) == {}
-
-
 def test_unfinished_plans_are_not_averaged(tmp_path):
     opts = options(tmp_path, runs=2)
     for config in plan(opts)[:1]:
@@ -234,12 +211,6 @@ def test_all_records_of_a_part_are_read_if_each_folder_has_one_definition(tmp_pa
         read_variants(tmp_path, "part3")
 
 
-def test_small_protocols_say_so_in_their_label():
-    assert label("cnn_3", options(dataset="cifar10", quick=False)) == "cnn_3"
-    assert label("cnn_3", options(dataset="cifar10")) == "cnn_3 (quick)"
-    assert label("cnn_3", options(unscaled=True)) == "cnn_3 (synthetic, quick, unscaled)"
-
-
 # ---- What is damaged
 
 
@@ -267,27 +238,21 @@ def less_defined(text):
 
 DAMAGES = {
     "empty": replaced(lambda data: b""),
-    "truncated": replaced(lambda data: data[: len(data) // 2]),
-    "last byte lost": replaced(lambda data: data[:-1]),
-    "a bit of the weights flipped": replaced(lambda data: flipped(data, 4 * len(data))),
     "another file": replaced(lambda data: b"my notes"),
     "zeros, as after a power cut": replaced(lambda data: bytes(len(data))),
     "too large": rewritten(more=np.zeros(51_000_000, np.uint8)),
     "no loss curve": rewritten(loss_curve=None),
     "no validation curve": rewritten(val_acc_curve=None),
-    "no weights": rewritten(weights=None),
     "a curve in double precision": rewritten(loss_curve=lambda curve: curve.astype(np.float64)),
-    "a curve of words": rewritten(val_acc_curve=lambda curve: curve.astype(str)),
     "a shorter curve": rewritten(train_acc_curve=lambda curve: curve[:-1]),
     "a curve of no points": rewritten(loss_curve=lambda curve: curve[:0]),
     "a curve of two dimensions": rewritten(loss_curve=lambda curve: curve[None]),
     "several test accuracies": rewritten(test_acc=lambda value: np.stack([value, value])),
     "weights of other images": rewritten(weights=lambda weights: weights[:, :784]),
     "weights of no units": rewritten(weights=lambda weights: weights[:0]),
-    "pickled objects": rewritten(weights=np.array([{}], dtype=object)),
     "no definition": rewritten(config=None),
-    "half a definition": rewritten(config=lambda text: np.array(str(text)[:100])),
     "a list for a definition": rewritten(config=np.array("[]")),
+    "a definition nested too deep": rewritten(config=np.array("[" * 10**5)),
     "a definition that lacks something": rewritten(config=less_defined),
     "no environment": rewritten(environment=None),
 }
@@ -323,23 +288,11 @@ def test_any_truncated_record_and_any_flipped_bit_is_recognised(tmp_path):
     weights = np.random.default_rng(0).standard_normal((32, 1024))
     write_record(config, tmp_path, np.arange(10), weights=weights)
     path = record_path(config, tmp_path)
-    whole, expected = path.read_bytes(), records.load(path)
-    generator = random.Random(6)
-    structure = [*range(8 * 300), *range(8 * (len(whole) - 900), 8 * len(whole))]
-    bits = generator.sample(range(8 * len(whole)), 600) + generator.sample(structure, 600)
-    lengths = generator.sample(range(len(whole)), 300)
-    recognised = 0
-    for damaged in [flipped(whole, bit) for bit in bits] + [whole[:length] for length in lengths]:
-        path.write_bytes(damaged)
-        try:
-            record = records.load(path)
-        except DamagedRecord:
-            recognised += 1
-            continue
-        for name in (*CURVES, "test_acc", "weights"):
-            np.testing.assert_array_equal(record[name], expected[name], strict=True)
+    expected, found = records.load(path), read_damaged(path, records.load, DamagedRecord, 600, 300)
+    assert len(found) < 300
+    for record in found:
+        np.testing.assert_equal(record.arrays, expected.arrays)
         assert record.config == expected.config
-    assert recognised > 1200
 
 
 def test_a_record_that_cannot_be_read_is_not_taken_for_damaged(tmp_path):

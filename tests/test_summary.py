@@ -9,7 +9,8 @@ from experiments.storage import UserError
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, call_script, run_script
+from conftest import ROOT, call_script
+from helpers_faults import assert_one_line
 from helpers_records import options, record, write_record
 
 import part3_architectures as part3
@@ -140,9 +141,7 @@ def test_script_writes_json_and_the_tables_between_the_markers(results, numbers,
 
 
 def test_without_records_or_markers_a_line_says_so(results, tmp_path):
-    done = run_script("report.summary", "--out", tmp_path, status=1)
-    assert "no records" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert_one_line(call_script("report.summary", "--out", tmp_path, status=1), 1, "no records")
     (tmp_path / "README.md").write_text("no markers")
     (results / "summary.json").unlink(missing_ok=True)
     arguments = ("--out", results, "--readme", tmp_path / "README.md")

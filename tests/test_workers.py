@@ -265,13 +265,3 @@ def test_a_workers_error_is_the_scripts_one_line(tmp_path):
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))}
     done = run(PART3, *WORKERS, cwd=tmp_path, **limit)
     assert_one_line(done, 1, f"{PART3}: out/runs/part3", "cannot be written (File too large)")
-
-    records, scratch, file = (tmp_path / name for name in ("out/runs/part3", "scratch", "file"))
-    records.rename(scratch)
-    records.symlink_to(scratch)
-    file.write_text("in the way")
-    process = start(PART3, *WORKERS, cwd=tmp_path)
-    process.stdout.readline()
-    file.replace(records)  # while the workers train, the folder becomes a file
-    done = finish(process)
-    assert_one_line(done, 1, f"{PART3}: out/runs/part3/mlp_1/run_0", "(Not a directory)")
