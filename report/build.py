@@ -199,10 +199,11 @@ def main() -> None:
         if summary["dataset"] == "synthetic":
             path = path.with_stem(f"{path.stem}_synthetic")
         known = facts.collect(summary, options.results)
-    except KeyError as error:  # made by another version of summary.py, or of other records
+    except KeyError as error:  # made by another version, or of other records
         raise UserError(
-            f"{options.results / 'summary.json'}: {error} is missing there or in the records; "
-            f"make it anew with: python -m report.summary --out {options.results}"
+            f"{options.results}: {error} is missing in summary.json, measurements.json or the "
+            f"records; make the files anew with: python -m report.summary --out {options.results}, "
+            f"python -m report.measure --out {options.results}"
         ) from error
     known["failed"] = claims.failed(known)
     if known["failed"] and options.strict:

@@ -226,12 +226,14 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
         }
         for a, norms in measured["training"].items()
     }
-    unscaled = measured["unscaled"]
+    unscaled, pixels = measured["unscaled"], measured["pixels"]
     return {
         "units": units, "kernels": kernels, "start": start, "training": training,
         "signal": {a: [f"{values[k]:.0e}" for k in (0, -1)]
                    for a, values in measured["signal"].items()},
         "unscaled": {"step": unscaled["step"], "weight": number_text(unscaled["weight"], ".0e")},
+        "pixels": {"scaled": f"{pixels['scaled']:.2f}", "unscaled": f"{pixels['unscaled']:.0f}",
+                   "factor": f"{pixels['unscaled'] / pixels['scaled']:.0f}"},
         "numbers": measured,
     }  # fmt: skip
 
@@ -259,6 +261,8 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
     order = sorted(rows, key=lambda name: -rows[name]["test_acc_mean"])
     mean = {name: row["test_acc_mean"] for name, row in rows.items()}
     cnns, mlps = ([name for name in order if name in family] for family in (CNNS, MLPS))
+    sizes = {name: row["parameters"] for name, row in rows.items()}
+    size_factors = low_and_high(sizes[mlp] / sizes[cnn] for mlp in MLPS for cnn in CNNS)
     by_gap = sorted(rows, key=lambda name: rows[name]["gap"])
     neighbours = {
         name: np.mean([neighbour_correlation(record["weights"]) for record in records])
@@ -269,8 +273,10 @@ def part3_facts(rows: dict, variants: Variants) -> dict:
         "by_validation": sorted(rows, key=lambda name: -rows[name]["val_acc_final"]),
         "by_gap": by_gap,
         "gap_groups": gap_groups(by_gap, variants),
-        "cnns_by_parameters": sorted(CNNS, key=lambda name: rows[name]["parameters"]),
+        "cnns_by_parameters": sorted(CNNS, key=lambda name: sizes[name]),
         "cnns_by_accuracy": cnns[::-1],
+        "size_factors": [f"{factor:.1f}" for factor in size_factors],
+        "mlp_2_has_more": f"{sizes['mlp_2'] - sizes['mlp_1']:,}",
         "cnn_range": f"{mean[cnns[0]] - mean[cnns[-1]]:.1f}",
         "family_gap": f"{mean[cnns[-1]] - mean[mlps[0]]:.1f}",
         "family_errors": compare(rows[cnns[-1]], rows[mlps[0]])["errors"],

@@ -128,7 +128,7 @@ def dead_after(data: Data, steps: int = 50) -> dict[str, float | None]:
     config = part4.configure("cnn_3", "relu", part4_options(1))
     model = new_model(config, torch.device("cpu"))
     optimizer = new_optimizer(config, model, part4.LEARNING_RATE)
-    unscaled = Examples(((data.train.images + 1) * 127.5).round(), data.train.labels)
+    unscaled = Examples(unscale(data.train.images), data.train.labels)
     train_generator = BatchLoader(unscaled, config.batch_size, seed=config.seed)
     for point in train(model, optimizer, train_generator, range(1), 1):
         with torch.no_grad():
@@ -138,6 +138,16 @@ def dead_after(data: Data, steps: int = 50) -> dict[str, float | None]:
         if point.step == steps:
             break
     return {"step": None, "weight": None}
+
+
+def unscale(images: Tensor) -> Tensor:
+    """Return images of pixels from -1 to 1 with pixels from 0 to 255."""
+    return ((images + 1) * 127.5).round()
+
+
+def root_mean_square(images: Tensor) -> float:
+    """Return the root of the mean square of all pixels."""
+    return images.double().square().mean().sqrt().item()
 
 
 def part4_options(epochs: int) -> Namespace:
@@ -338,6 +348,10 @@ def measure(data: Data, part3: Mapping[str, Sequence[Record]], out: Path) -> dic
             a: gradients_in_training(a, data, part4.EPOCHS) for a in part4.ACTIVATIONS
         },
         "unscaled": dead_after(data),
+        "pixels": {
+            "scaled": root_mean_square(data.train.images),
+            "unscaled": root_mean_square(unscale(data.train.images)),
+        },
         "units": {name: describe_units(tables) for name, tables in areas.items()},
         "units_by_magnitude": {
             name: describe_units(unit_areas(records, data.test, magnitude=True))

@@ -229,7 +229,7 @@ def test_summary_of_other_records_is_refused(tmp_path):
     """Without the records, facts cannot be collected: a line says what to do."""
     results = shutil.copytree(RESULTS, tmp_path / "results", ignore=lambda *_: ["runs"])
     done = build_report(results, tmp_path / "out", status=1)
-    assert_one_line(done, 1, "summary.json", "make it anew with: python -m report.summary")
+    assert_one_line(done, 1, "summary.json", "make the files anew with: python -m report.summary")
 
 
 @pytest.mark.parametrize(
