@@ -254,14 +254,12 @@ def _smooth(curve: Sequence[float]) -> np.ndarray:
 
     The window narrows towards the start, where curves are steep, and is cut off at the end.
     """
-    values = np.asarray(curve, dtype=np.float64)
-    finite, index = np.isfinite(values), np.arange(len(values))
-    half_width = np.minimum(len(values) // 60, index)
-    first, end = index - half_width, np.minimum(index + half_width + 1, len(values))
-    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(finite)])
-    count = counts[end] - counts[first]
-    return np.where(finite & (count > 0), sums[end] - sums[first], np.nan) / np.maximum(count, 1)
+    values = np.where(np.isfinite(curve), curve, np.nan)
+    half_widths = np.minimum(len(values) // 60, np.arange(len(values)))
+    return np.array([
+        np.nanmean(values[k - half : k + half + 1]) if np.isfinite(values[k]) else np.nan
+        for k, half in enumerate(half_widths)
+    ])  # fmt: skip
 
 
 def _times(curve: Sequence[float]) -> np.ndarray:
