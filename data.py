@@ -250,7 +250,7 @@ def _problem(arrays: Arrays) -> str | None:
         if array.shape != shape or array.dtype != np.uint8:
             return f"{name} is {array.dtype} {array.shape}, not uint8 {shape}"
         if name.endswith("labels") and np.bincount(array).tolist() != [len(array) // 10] * 10:
-            return f"{name} has not equally many images of the classes 0 to 9"
+            return f"{name} are not {len(array) // 10} of each class from 0 to 9"
     return None
 
 
@@ -259,7 +259,7 @@ def _keep(arrays: Arrays, cache: Path) -> None:
     if problem := _problem(arrays):
         raise DataError(f"{cache.parent}: not CIFAR-10: {problem}")
     try:
-        with tempfile.TemporaryDirectory(prefix=".cache.", dir=cache.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".download.", dir=cache.parent) as folder:
             np.savez_compressed(Path(folder, CACHE_NAME), **arrays)  # type: ignore[arg-type]
             os.replace(Path(folder, CACHE_NAME), cache)
     except OSError as error:

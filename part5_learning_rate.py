@@ -110,9 +110,10 @@ def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
     ((record, *_),) = load_finished({config: [config]}, [config], options).values()
     # No epoch's mean of the next 3 is more than 0.5 percentage points higher: aggregate.PATIENCE
     epoch = plateau_epoch(record["val_acc_curve"], config.epochs, after)
-    ends = epoch == config.epochs
-    news = "still increases in its last epoch," if ends else "stops increasing after epoch"
-    print(f"{config.variant}: the validation accuracy {news} {epoch}")
+    news = f"stops increasing after epoch {epoch}"
+    if epoch == config.epochs:
+        news = f"still increases in epoch {epoch}, its last; more --epochs would show more"
+    print(f"{config.variant}: the validation accuracy {news}")
     return epoch
 
 

@@ -254,7 +254,7 @@ def _smooth(curve: Sequence[float]) -> np.ndarray:
 
     The window narrows towards the start, where curves are steep, and is cut off at the end.
     """
-    values = np.where(np.isfinite(curve), curve, np.nan)
+    values = np.where(np.isfinite(curve), np.asarray(curve, np.float64), np.nan)
     half_widths = np.minimum(len(values) // 60, np.arange(len(values)))
     return np.array([
         np.nanmean(values[k - half : k + half + 1]) if np.isfinite(values[k]) else np.nan

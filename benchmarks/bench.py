@@ -9,7 +9,9 @@ steps and 1,350 validation passes. Other work on the same cores spoils the numbe
 
 import multiprocessing
 import os
+import statistics
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +24,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
 
@@ -31,7 +32,7 @@ from models import ARCHITECTURES
 from part2_conv import my_conv2d
 from part3_architectures import BATCH_SIZE, EPOCHS, LEARNING_RATE, RECORD_EVERY, configure
 
-SECONDS, QUICK_SECONDS = 6.0, 0.3  # how long each thing is timed
+SECONDS, QUICK_SECONDS, AT_LEAST = 6.0, 0.3, 3  # how long and how often each thing is timed
 NUM_TRAIN, NUM_VAL = 45_000, 5_000
 NUM_POINTS = EPOCHS * NUM_TRAIN // BATCH_SIZE // RECORD_EVERY  # 1,350 in a run of part 3
 # images (N, C, H, W) and kernels (O, C, h, w): the course's size, and a larger one
@@ -45,9 +46,14 @@ torch {torch}, {cpu}, {cores} cores; medians over {seconds_each} s
 
 
 def median_ms(call: Callable[[], object], seconds: float) -> float:
-    """Return the median time of `call` over `seconds`, in ms."""
-    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
-    return 1000 * timer.blocked_autorange(min_run_time=seconds).median
+    """Return the median time of `call` over `seconds`, in ms; its first call does not count."""
+    call()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < AT_LEAST:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
 
 
 class RandomImages(Dataset):
@@ -162,8 +168,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     options = parser.parse_args()
     seconds, cores = QUICK_SECONDS if options.quick else SECONDS, cli.num_cores()
-    cpu = torch.backends.cpu.get_cpu_capability()
-    print(HEADER.format(torch=torch.__version__, cpu=cpu, cores=cores, seconds_each=seconds))
+    cpu, version = torch.backends.cpu.get_cpu_capability(), torch.__version__
+    print(HEADER.format(torch=version, cpu=cpu, cores=cores, seconds_each=seconds), flush=True)
     for name in ARCHITECTURES:
         (assigned,) = in_processes(1, time_assigned, name, seconds)
         (alone,) = in_processes(1, time_ours, name, seconds, cores)

@@ -118,14 +118,16 @@ def load_finished(
     process may be training what is missing, and UserError otherwise.
     """
     results = records.load_results(plans, options.out, required)
-    missing = [config for key in required if key not in results for config in plans[key]]
+    unfinished = [config for key in required if key not in results for config in plans[key]]
+    paths = [records.record_path(config, options.out) for config in unfinished]
+    missing = [path for path in paths if not path.exists()]
+    if unfinished and not missing:  # another process has recorded them in the meantime
+        results = records.load_results(plans, options.out, required)
     if not missing or (options.plot_only and results and not options.arch):
         return results
     if options.world_size > 1 and not options.plot_only:
-        raise StillTraining(f"other processes still train {missing[0].variant}")
-    paths = [records.record_path(config, options.out) for config in missing]
-    path = next((path for path in paths if not path.exists()), paths[0])
-    raise UserError(f"{path}: not recorded yet; train it, without --plot-only")
+        raise StillTraining(f"other processes still train {missing[0].parent.name}")
+    raise UserError(f"{missing[0]}: not recorded yet; train it, without --plot-only")
 
 
 # ---- How much there is to do, and how many workers do it

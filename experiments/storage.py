@@ -86,6 +86,8 @@ def read_npz(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     Checksums are verified and pickled objects are refused. Raises OSError if the file cannot be
     read, and ValueError if it is damaged or not such a file.
     """
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"has more than {max_bytes} bytes")
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:

@@ -88,6 +88,8 @@ def file_name(name: str, surname: str, student_id: str) -> str:
         if not spell(given[option]):
             raise ValueError(f"argument {option}: {given[option]!r} needs letters from A to Z")
     stem = f"hw1_{spell(name)}_{spell(surname)}_e{student_digits(student_id)[:6]}"
+    if len(stem) > 200:
+        raise ValueError("arguments --name, --surname: too long for the name of a file")
     return f"{stem}.pdf"
 
 

@@ -156,7 +156,7 @@ def made_facts(records: Sequence[Record]) -> dict:
     device = all_of("device")
     return {
         "torch": all_of("torch"),
-        "device": "a CPU" if device == "cpu" else device,
+        "device": {"cpu": "a CPU", "unknown": "an unknown device"}.get(device, device),
         "threads": all_of("threads"),
     }
 
@@ -522,8 +522,8 @@ def smooth_points(records: Sequence[Record]) -> np.ndarray:
 
 
 def low_and_high(values: Iterable[float]) -> list[float]:
-    """Return the smallest and the largest of `values`."""
-    found = list(values)
+    """Return the smallest and the largest of `values`, NaN if there are none."""
+    found = list(values) or [math.nan]
     return [min(found), max(found)]
 
 
@@ -535,16 +535,16 @@ def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
 def paired(
     one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
 ) -> list[float]:
-    """Return the differences of `value` between runs of equal seeds, or NaN if there are none."""
+    """Return the differences of `value` between runs of equal seeds."""
     first, second = ({r.config["seed"]: value(r) for r in records} for records in (one, other))
-    common = sorted(first.keys() & second.keys())
-    return [float(first[seed] - second[seed]) for seed in common] or [math.nan]
+    return [float(first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())]
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean and its standard error, which is None for a single value."""
     std = deviation(values)
-    return float(np.mean(values)), None if std is None else std / math.sqrt(len(values))
+    mean = float(np.mean(values)) if values else math.nan
+    return mean, None if std is None else std / math.sqrt(len(values))
 
 
 def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
@@ -603,7 +603,6 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "against_constant_range": {k: low_and_high(v) for k, v in against_constant.items()},
         "against_adam": against_adam,
         "against_adam_mean": {k: list(mean_and_error(v)) for k, v in against_adam.items()},
-        "against_adam_range": {k: low_and_high(v) for k, v in against_adam.items()},
         "between_runs": {k: d and d * math.sqrt(2) for k, d in between.items()},
         "train_at_constants_end": [float(train[r][last - 1]) for r in ("one_drop", "sgd_1")],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],

@@ -5,7 +5,7 @@
 - 4.2.2: the first layer's gradient at initialization, for 100 seeds of every network with ReLU and
   with the sigmoid, on one batch, and how much the layers' outputs differ between its images.
 - 4.2.1: the gradient of single batches and of all training images while mlp_1 is trained.
-- 4.2.3: the first steps of cnn_3 on unscaled inputs.
+- 4.2.3: the first steps of cnn_3 on unscaled inputs, and how large pixels are.
 - 3.2.7: how well the response of each first-layer unit alone tells each class from the rest.
 - 3.2.6: the correlation of adjacent weights of the CNNs' kernels, against shuffled kernels.
 
@@ -141,13 +141,13 @@ def dead_after(data: Data, steps: int = 50) -> dict[str, float | None]:
 
 
 def unscale(images: Tensor) -> Tensor:
-    """Return images of pixels from -1 to 1 with pixels from 0 to 255."""
+    """Return scaled images with their pixels as stored, from 0 to 255."""
     return ((images + 1) * 127.5).round()
 
 
 def root_mean_square(images: Tensor) -> float:
     """Return the root of the mean square of all pixels."""
-    return images.double().square().mean().sqrt().item()
+    return images.square().mean(dtype=torch.float64).sqrt().item()
 
 
 def part4_options(epochs: int) -> Namespace:

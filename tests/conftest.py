@@ -1,4 +1,4 @@
-"""What the tests share: scripts run as a user does, open figures, CPUs, a tiny set of results."""
+"""What the tests share: scripts run in this process, open figures, CPUs, a tiny set of results."""
 
 import contextlib
 import importlib
@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TRAINING_SCRIPTS = ("part3_architectures.py", "part4_activations.py", "part5_learning_rate.py")
-ENCODING = ("strict", "backslashreplace")  # of what cannot be encoded, as in a terminal
+ENCODING = ("strict", "backslashreplace")  # what stdout, stderr do with what cannot be encoded
 TINY = ("--dataset", "synthetic", "--quick", "--batch-size", "150")  # 30 steps an epoch
 
 # A shell's background jobs ignore Ctrl-C and hand that on to the scripts that the tests start
@@ -23,9 +23,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def call_script(script, *arguments, cwd=ROOT, status=0):
-    """Run "part3_architectures.py" or "report.build" in this process, without workers.
+    """Run "part3_architectures.py" or "report.build" in this process.
 
-    It has to end with `status`, if that is not None.
+    It has no workers unless asked for. It has to end with `status`, if that is not None.
     """
     module = importlib.import_module(script.removesuffix(".py"))
     here = ("--processes", "1", "--threads", "1") if script in TRAINING_SCRIPTS else ()
@@ -42,7 +42,9 @@ def call_script(script, *arguments, cwd=ROOT, status=0):
             cli.run(module.main)
         except SystemExit as end:
             ended = end.code or 0
-    said = (file.buffer.getvalue().decode() for file in (stdout, stderr) if not file.flush())
+    for file in (stdout, stderr):
+        file.flush()
+    said = (file.buffer.getvalue().decode() for file in (stdout, stderr))
     done = subprocess.CompletedProcess(script, ended, *said)
     assert status in (ended, None), done.stdout + done.stderr
     return done

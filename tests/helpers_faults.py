@@ -90,8 +90,9 @@ def results(out):
 
 
 def read_damaged(path, read, error, flips, cuts):
-    """What `read` returns of a file with a bit flipped, or cut short, if that is not an `error`.
+    """What `read` makes of damaged copies of a file that it does not refuse with `error`.
 
+    A copy has a bit flipped, or is cut short.
     Half of the flips are in what an .npz file begins and ends with.
     """
     whole, generator, found = path.read_bytes(), random.Random(6), []

@@ -168,9 +168,12 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch, "zeros", lambda size, device: zeros(size))  # the trial of a GPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    torch.set_float32_matmul_precision("high")
     for setting, default in (("allow_tf32", True), ("deterministic", False)):
         monkeypatch.setattr(torch.backends.cudnn, setting, default)  # and so set back at the end
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
 
 
 def test_processes_of_one_machine_take_its_gpus_in_turn(parse, gpus):

@@ -153,6 +153,9 @@ def test_the_sets_are_those_of_the_split(quick):
         assert torch.equal(examples.images, whole.train.images[indices])
         assert torch.equal(examples.labels, whole.train.labels[indices])
     assert torch.equal(quick.test.images, whole.test.images)
+    sets = [{image.numpy().tobytes() for image in examples.images}
+            for examples in (quick.train, quick.val, quick.test)]  # fmt: skip
+    assert len(set.union(*sets)) == sum(map(len, sets))
 
 
 def test_real_data_are_cifar10(cifar10_dir):

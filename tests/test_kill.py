@@ -1,4 +1,4 @@
-"""A part-3 run that is killed, stopped, started twice or out of disk ends as if nothing was."""
+"""Part 3, killed, stopped, started twice or on a full disk, ends as if nothing had happened."""
 
 import random
 import resource

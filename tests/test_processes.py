@@ -66,6 +66,16 @@ def test_any_number_of_processes_gives_the_same_bits(script, tmp_path):
     assert results(tmp_path / "shared") == expected
 
 
+def test_a_process_that_dies_is_started_again_and_goes_on(alone, tmp_path):
+    shared = (*LONG, "--out", tmp_path / "shared")
+    options = ("--standalone", "--nproc-per-node", 2, "--max-restarts", 1)
+    agent = torchrun(*options, script=shared, cwd=tmp_path)
+    wait_for_records(tmp_path / "shared", 3, agent)
+    psutil.Process(agent.pid).children()[1].kill()
+    assert_ends_well(agent)
+    assert results(tmp_path / "shared") == alone
+
+
 def test_two_machines_one_killed_and_both_started_again(alone, tmp_path):
     """Two torchruns stand for two machines; after the power cut the same commands finish it."""
 

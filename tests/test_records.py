@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 from experiments import records
-from experiments.cli import StillTraining
+from experiments.cli import StillTraining, label
 from experiments.config import replicate
 from experiments.records import DamagedRecord, find, load_results, read_variants, record_path
 from experiments.runner import load_finished, run_missing
@@ -209,6 +209,11 @@ def test_all_records_of_a_part_are_read_if_each_folder_has_one_definition(tmp_pa
     write_record(replace(config, epochs=2), tmp_path, [2.0])
     with pytest.raises(UserError, match=r"run_02.npz: has another definition than .*run_00.npz"):
         read_variants(tmp_path, "part3")
+
+
+def test_small_protocols_say_so_in_their_label():
+    assert label("cnn_3", options(dataset="cifar10", quick=False)) == "cnn_3"
+    assert label("cnn_3", options(dataset="cifar10")) == "cnn_3 (quick)"
 
 
 # ---- What is damaged

@@ -165,6 +165,7 @@ def test_file_name(person, expected):
         (("Ada", "Lovelace", ""), "--id"),
         (("Ada", "", "1234567"), "--surname"),
         (("李", "明", "1234567"), "--name"),
+        (("Ada", "L" * 300, "1234567"), "--surname"),
     ],
 )
 def test_bad_names_and_ids_are_refused(person, option):
