@@ -394,12 +394,12 @@ def test_a_false_claim_is_marked_and_listed_or_stops_the_build(numbers, tmp_path
 
 
 def test_synthetic_report_says_so_on_every_page(numbers, tmp_path):
-    """As in a demo, 0.1 never gets where 0.01 ends, and part 3 has a single run."""
+    """As in a demo, 0.1 never gets where 0.01 ends, and parts 3 and 5 have single runs."""
     synthetic = numbers | {"dataset": "synthetic", "part4_unscaled": {}}
     results = doctored(tmp_path / "results", synthetic)
     (results / "part4_unscaled.png").unlink()
     shutil.rmtree(results / "runs" / "part4_unscaled")
-    for path in (results / "runs").glob("part3/*/run_0[1-9].npz"):
+    for path in (results / "runs").glob("part[35]/*/run_0[1-9].npz"):
         path.unlink()
     slow, fast = (results / "runs" / "part5" / f"cnn_4_lr_{rate}" for rate in (0.001, 0.1))
     shutil.copy(slow / "run_00.npz", fast)
@@ -412,4 +412,6 @@ def test_synthetic_report_says_so_on_every_page(numbers, tmp_path):
     pages = PdfReader(path).pages
     texts = [pages[k].extract_text() for k in (0, 1, len(pages) // 3, -1)]  # all take seconds
     assert all("synthetic" in text for text in texts)
-    assert "written for CIFAR-10" in " ".join(texts[0].split())
+    first_page = " ".join(texts[0].split())
+    assert "written for CIFAR-10" in first_page
+    assert "one pair of runs" in first_page
