@@ -392,17 +392,11 @@ def the_schedule_ends_above_adam(facts: dict) -> tuple[bool, str]:
 
 
 def the_second_drop_does_little(facts: dict) -> tuple[bool, str]:
-    """the second drop changes accuracies by less than 1 percentage point, at once and at the end"""
+    """the second drop changes accuracies by less than 1 point, at once and in every run's end"""
     numbers = facts["from5"]["numbers"]
-    differences = [abs(a - b) for a, b in (numbers["second_drop"], numbers["at_end"])]
+    two, one = numbers["second_drop"]
+    differences = [abs(x) for x in (two - one, *numbers["second_drop_at_end"])]
     return max(differences) < 1, f"differences {differences}"
-
-
-def without_the_second_drop_it_falls(facts: dict) -> tuple[bool, str]:
-    """with one drop the validation accuracy ends below its best epoch, with two it ends higher"""
-    numbers = facts["from5"]["numbers"]
-    (best, end), (two_end, _) = numbers["one_drop_falls"], numbers["at_end"]
-    return end < best and two_end > end, f"one drop {best:.2f}, {end:.2f}; two {two_end:.2f}"
 
 
 def lower_loss_after_the_drop(facts: dict) -> tuple[bool, str]:
@@ -423,6 +417,13 @@ def the_second_drop_stops_the_fit(facts: dict) -> tuple[bool, str]:
     numbers = facts["from5"]["numbers"]
     pairs = [numbers["train_at_end"], numbers["gaps_at_end"][:2]]
     return all(two < one for two, one in pairs), f"training, gaps {pairs}"
+
+
+def pairs_do_not_decide(facts: dict) -> tuple[bool, str]:
+    """the schedule's mean lead over Adam is less than three standard errors"""
+    numbers = facts["from5"]["numbers"]
+    means, errors = numbers["against_adam_mean"], numbers["against_adam_error"]
+    return all(means[k] < CLEAR * errors[k] for k in means), f"means {means}, errors {errors}"
 
 
 # All functions above

@@ -180,6 +180,14 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
         "alike": f"{np.mean([measured['units'][name]['alike'] for name in CNNS]):.2f}",
         "by_magnitude": [percent(u["share_either_way"]) for u in by_magnitude],
         "highest_by_magnitude": f"{max(u['highest'] for u in by_magnitude):.2f}",
+        "alike_by_magnitude": f"{np.mean([u['alike'] for u in by_magnitude]):.2f}",
+        "others_by_magnitude": sum(
+            count
+            for u in by_magnitude
+            for label, count in zip(CLASSES, u["best_classes"], strict=True)
+            if label not in CONTRASTED
+        ),
+        "kernels": sum(sum(u["best_classes"]) for u in by_magnitude),
         "contrast": [f"{measured['contrast'][CLASSES.index(c)]:.2f}" for c in CONTRASTED],
     }
     kernels = {
@@ -219,6 +227,8 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
         a: {way: [f"{values[k]:.2f}" for k in (0, 1, -1)] for way, values in norms.items()}
         | {
             "later": [f"{f(norms['all_images'][1:]):.2f}" for f in (min, max)],
+            "first_factor": f"{norms['batch'][0] / norms['all_images'][0]:.1f}",
+            "last_factor": f"{norms['batch'][-1] / norms['all_images'][-1]:.0f}",
             "factor": [
                 f"{f(np.divide(norms['batch'][1:], norms['all_images'][1:])):.0f}"
                 for f in (np.min, np.max)
@@ -244,8 +254,8 @@ def gap_at(train_acc: float, records: Sequence[Record]) -> dict[str, Any]:
     for record in records:
         train, val = (mean_by_epoch([record], f"{kind}_acc_curve") for kind in ("train", "val"))
         gaps.append(np.interp(train_acc, train, train - val))
-    mean, error = mean_and_error(gaps)
-    return {"mean": mean, "text": f"{mean:.1f} ± {error or 0:.1f}"}
+    error = (deviation(gaps) or 0) / math.sqrt(len(gaps))
+    return {"mean": float(np.mean(gaps)), "text": f"{np.mean(gaps):.1f} ± {error:.1f}"}
 
 
 def validation_lead(variants: Variants) -> dict[str, str]:
@@ -413,7 +423,7 @@ def runs_text(variants: Variants) -> str:
     counts = sorted({len(records) for records in variants.values()})
     if counts == [1]:
         return "once"
-    return f"{span(counts)} times"
+    return {"2": "twice", "5": "five times"}.get(span(counts), f"{span(counts)} times")
 
 
 def epochs_text(epochs: Sequence[int | None]) -> str:
@@ -521,6 +531,11 @@ def smooth_points(records: Sequence[Record]) -> np.ndarray:
     return np.concatenate([curve[:4], smooth])  # the first ones as they are
 
 
+def mean_of(values: Iterable[float]) -> float:
+    """Return the mean of `values`, NaN if there are none."""
+    return float(np.mean(list(values) or [math.nan]))
+
+
 def low_and_high(values: Iterable[float]) -> list[float]:
     """Return the smallest and the largest of `values`, NaN if there are none."""
     found = list(values) or [math.nan]
@@ -540,13 +555,6 @@ def paired(
     return [float(first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())]
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and its standard error, which is None for a single value."""
-    std = deviation(values)
-    mean = float(np.mean(values)) if values else math.nan
-    return mean, None if std is None else std / math.sqrt(len(values))
-
-
 def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     """Return how fast, how steady and how good the variants of architecture `name` are."""
     roles, ruled = roles_of_part5(name, part5)
@@ -562,6 +570,9 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     low_levels, levels = np.linspace(15, end_001, 9), np.linspace(end_001, end_01, 9)
     loss = {r: mean_by_epoch(roles[r], "loss_curve") for r in ("one_drop", "sgd_1")}
 
+    def test_acc(record: Record) -> float:
+        return record.test_acc
+
     def val_acc(epoch: int) -> Callable[[Record], float]:
         return lambda record: float(mean_by_epoch([record])[epoch])
 
@@ -570,14 +581,19 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         for when, epoch in (("first_drop", drop), ("constants_end", last - 1))
     }
     against_adam = {
-        "test": paired(roles["two_drops"], roles["adam"], lambda record: record.test_acc),
+        "test": paired(roles["two_drops"], roles["adam"], test_acc),
         "validation": paired(roles["two_drops"], roles["adam"], val_acc(-1)),
     }
     # Of the difference of two single runs: a root of two times the deviation of one
-    between = {
-        "validation": deviation(final(part3[name], "val_acc_curve")),
-        "test": deviation([record.test_acc for record in part3[name]]),
+    samples = {
+        "validation": final(part3[name], "val_acc_curve"),
+        "test": [test_acc(record) for record in part3[name]],
     }
+    between = {
+        kind: None if (std := deviation(values)) is None else std * math.sqrt(2)
+        for kind, values in samples.items()
+    }
+    lead = val["two_drops"] - val["adam"][:end]
     numbers = {
         "final": {role: float(values[-1]) for role, values in val.items()},
         "noise": [noise(roles["two_drops"][0], epoch) for epoch in (drop, drop + 1)],
@@ -595,15 +611,26 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
             fast: low_and_high(speed_up(v, points[fast], points[slow]) for v in low_levels)
             for fast, slow in pairwise(RATES)
         },
-        "later_factors": low_and_high(speed_up(v, val["sgd_1"], val["sgd_01"]) for v in levels),
+        "low_factors_by_run": low_and_high(
+            speed_up(v, smooth_points([fast]), smooth_points([slow]))
+            for fast, slow in zip(roles["sgd_01"], roles["sgd_001"], strict=False)
+            for v in low_levels
+        ),
+        "later_factors": low_and_high(
+            speed_up(v, points["sgd_1"], points["sgd_01"]) for v in levels
+        ),
         "constant": [float(val["sgd_1"][drop - 1]), float(val["sgd_1"].max())],
-        "one_drop_falls": [float(val["one_drop"].max()), float(val["one_drop"][-1])],
         "losses": [[float(loss[r][e]) for r in loss] for e in (drop, last - 1)],
         "against_constant": against_constant,
         "against_constant_range": {k: low_and_high(v) for k, v in against_constant.items()},
         "against_adam": against_adam,
-        "against_adam_mean": {k: list(mean_and_error(v)) for k, v in against_adam.items()},
-        "between_runs": {k: d and d * math.sqrt(2) for k, d in between.items()},
+        "against_adam_mean": {k: mean_of(v) for k, v in against_adam.items()},
+        "against_adam_error": {k: between[k] and between[k] / math.sqrt(max(1, len(v)))
+                               for k, v in against_adam.items()},
+        "against_adam_3": mean_of(map(test_acc, roles["two_drops"])) - mean_of(samples["test"]),
+        "lead": [float(lead.max()), float(lead[-1])],
+        "second_drop_at_end": paired(roles["two_drops"], roles["one_drop"], val_acc(-1)),
+        "between_runs": between,
         "train_at_constants_end": [float(train[r][last - 1]) for r in ("one_drop", "sgd_1")],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
     }  # fmt: skip

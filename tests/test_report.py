@@ -266,15 +266,22 @@ def test_schedule_and_adam_are_compared_seed_by_seed(numbers):
         ]  # fmt: skip
     known = facts.part5_facts("cnn_4", variants["part3"], variants["part5"])
     assert known["numbers"]["against_adam"]["test"] == [9.5, 10.5]
-    assert known["text"]["against_adam_mean"]["test"] == ["10.0", "0.5"]
+    assert known["text"]["against_adam_mean"]["test"] == "10.0"
     variants["part5"][adam] = [replace(first, config=first.config | {"seed": 9})]
     known = facts.part5_facts("cnn_4", variants["part3"], variants["part5"])
-    assert known["text"]["against_adam_mean"]["test"] == ["–", "–"]  # no run has a partner
+    assert known["text"]["against_adam_mean"]["test"] == "–"  # no run has a partner
 
 
 def test_units_of_a_single_architecture_are_drawn(tmp_path):
     measure.plot_units({"mlp_1": np.full((32, 10), 0.5)}, tmp_path / "units.png")
     assert (tmp_path / "units.png").exists()
+
+
+def test_no_semicolon_is_swallowed():
+    """Typst takes one right after an expression as its end and does not print it."""
+    for source in (ROOT / "report").glob("*.typ"):
+        found = re.search(r"#[\w.]+(\([^()]*\)|\.\w+)*;|\];", source.read_text(encoding="utf-8"))
+        assert not found, f"{source.name}: {found.group()}"
 
 
 # ---- Its claims
@@ -332,9 +339,9 @@ FALSE = {  # claim: what makes it false
     "the_first_drop_helps": ("from5/numbers/against_constant/first_drop/0", 1.5),
     "the_first_drop_keeps_its_lead": ("from5/numbers/against_constant/constants_end/1", 1.5),
     "the_schedule_ends_above_adam": ("from5/numbers/against_adam/test/1", -0.1),
-    "the_second_drop_does_little": ("from5/numbers/at_end/0", 60.0),
+    "the_second_drop_does_little": ("from5/numbers/second_drop_at_end/1", -1.1),
     "the_second_drop_stops_the_fit": ("from5/numbers/train_at_end/0", 99.0),
-    "without_the_second_drop_it_falls": ("from5/numbers/at_end/0", 60.0),
+    "pairs_do_not_decide": ("from5/numbers/against_adam_error/test", 0.1),
     "lower_loss_after_the_drop": ("from5/numbers/losses/0/0", 2.0),
     "lower_rates_fit_closer": ("from5/numbers/gaps_at_constants_end/1", 99.0),
 }
@@ -414,4 +421,3 @@ def test_synthetic_report_says_so_on_every_page(numbers, tmp_path):
     assert all("synthetic" in text for text in texts)
     first_page = " ".join(texts[0].split())
     assert "written for CIFAR-10" in first_page
-    assert "one pair of runs" in first_page
