@@ -117,12 +117,10 @@ def load_finished(
     With --plot-only and without --arch one finished plan is enough. Raises StillTraining if another
     process may be training what is missing, and UserError otherwise.
     """
-    results = records.load_results(plans, options.out, required)
-    unfinished = [config for key in required if key not in results for config in plans[key]]
-    paths = [records.record_path(config, options.out) for config in unfinished]
+    # Before reading, because another process may record some in between
+    paths = [records.record_path(c, options.out) for key in required for c in plans[key]]
     missing = [path for path in paths if not path.exists()]
-    if unfinished and not missing:  # another process has recorded them in the meantime
-        results = records.load_results(plans, options.out, required)
+    results = records.load_results(plans, options.out, required)
     if not missing or (options.plot_only and results and not options.arch):
         return results
     if options.world_size > 1 and not options.plot_only:

@@ -547,12 +547,17 @@ def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
     return epochs_until(level, slow) / epochs_until(level, fast)
 
 
+def same_seed(one: Sequence[Record], other: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Return the pairs of runs with equal seeds, in the order of `one`."""
+    by_seed = {record.config["seed"]: record for record in other}
+    return [(r, by_seed[r.config["seed"]]) for r in one if r.config["seed"] in by_seed]
+
+
 def paired(
     one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
 ) -> list[float]:
     """Return the differences of `value` between runs of equal seeds."""
-    first, second = ({r.config["seed"]: value(r) for r in records} for records in (one, other))
-    return [float(first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())]
+    return [float(value(a) - value(b)) for a, b in same_seed(one, other)]
 
 
 def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
@@ -612,8 +617,9 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
             for fast, slow in pairwise(RATES)
         },
         "low_factors_by_run": low_and_high(
-            speed_up(v, smooth_points([fast]), smooth_points([slow]))
-            for fast, slow in zip(roles["sgd_01"], roles["sgd_001"], strict=False)
+            speed_up(v, fast, slow)
+            for pair in same_seed(roles["sgd_01"], roles["sgd_001"])
+            for fast, slow in [[smooth_points([record]) for record in pair]]
             for v in low_levels
         ),
         "later_factors": low_and_high(

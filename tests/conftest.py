@@ -29,7 +29,10 @@ def call_script(script, *arguments, cwd=ROOT, status=0):
     """
     module = importlib.import_module(script.removesuffix(".py"))
     here = ("--processes", "1", "--threads", "1") if script in TRAINING_SCRIPTS else ()
-    stdout, stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8", e, newline="") for e in ENCODING)
+    stdout, stderr = (
+        io.TextIOWrapper(io.BytesIO(), "utf-8", errors, newline="", write_through=True)
+        for errors in ENCODING
+    )
     ended = 0
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -42,8 +45,6 @@ def call_script(script, *arguments, cwd=ROOT, status=0):
             cli.run(module.main)
         except SystemExit as end:
             ended = end.code or 0
-    for file in (stdout, stderr):
-        file.flush()
     said = (file.buffer.getvalue().decode() for file in (stdout, stderr))
     done = subprocess.CompletedProcess(script, ended, *said)
     assert status in (ended, None), done.stdout + done.stderr

@@ -165,6 +165,7 @@ def test_command_lines(inputs, tmp_path_factory, monkeypatch):
         torch.set_num_threads(1)  # whatever --threads said
         seen[script, done.returncode] += 1
         assert done.returncode in (0, 1, 2), done.stderr
+        assert "Traceback" not in done.stderr
         errors = without_progress(done.stderr)
         if done.returncode and not {"\n", "\r"} & set("".join(arguments)):
             assert re.fullmatch(f"{script}: .*", errors), errors
