@@ -108,8 +108,7 @@ def main() -> None:
     names = [options.arch] if options.arch else list(ARCHITECTURES)
     # Run r has the seed --seed + r. The figures show all architectures that are recorded
     plans = {n: replicate(configure(n, options), options.runs) for n in ARCHITECTURES}
-    if not options.plot_only:
-        run_missing([config for name in names for config in plans[name]], train_run, options)
+    run_missing([config for name in names for config in plans[name]], train_run, options)
 
     records = load_finished(plans, names, options)
     results = {name: average(cli.label(name, options), records[name]) for name in records}

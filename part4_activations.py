@@ -133,8 +133,7 @@ def main() -> None:
     pairs = [(name, activation) for name in ARCHITECTURES for activation in ACTIVATIONS]
     plans = {pair: replicate(configure(*pair, options), options.runs) for pair in pairs}
     required = [(name, activation) for name, activation in pairs if name in names]
-    if not options.plot_only:
-        run_missing([config for key in required for config in plans[key]], train_run, options)
+    run_missing([config for key in required for config in plans[key]], train_run, options)
 
     records = load_finished(plans, required, options)
     results = {

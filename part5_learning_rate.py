@@ -44,13 +44,15 @@ QUICK_EPOCHS = 4
 
 def configure(
     options: Namespace,
-    kind: str,
     learning_rates: Sequence[float],
-    epochs: int,
     drop_epochs: Sequence[int] = (),
     optimizer: str = "SGD",  # "0.0 momentum" and no weight decay are its defaults
 ) -> RunConfig:
     """Define the first run of a kind. The others differ in their seed only."""
+    epochs, kind = options.epochs, f"lr_{learning_rates[0]}"
+    if drop_epochs or optimizer == "Adam":  # which is compared with the schedules
+        epochs = epochs * SCHEDULE_EPOCHS // EPOCHS
+        kind = "_".join(["drop", *(f"{e:02d}" for e in drop_epochs)]) if drop_epochs else "adam"
     return RunConfig(
         part="part5", variant=f"{options.arch}_{kind}", seed=options.seed,
         architecture=options.arch, activation="ReLU",
@@ -93,18 +95,6 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     }
 
 
-def constant(options: Namespace, learning_rate: float) -> RunConfig:
-    """Define the first run with a constant learning rate."""
-    return configure(options, f"lr_{learning_rate}", [learning_rate], options.epochs)
-
-
-def schedule(options: Namespace, drops: Sequence[int]) -> list[RunConfig]:
-    """Define the runs whose learning rate is lowered after each of the epochs `drops`."""
-    kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drops)])
-    rates = list(LEARNING_RATES.values())[: len(drops) + 1]
-    return replicate(configure(options, kind, rates, options.schedule_epochs, drops), options.runs)
-
-
 def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
     """Determine "the epoch step where the accuracy stops increasing" in the run of `config`."""
     ((record, *_),) = load_finished({config: [config]}, [config], options).values()
@@ -120,22 +110,20 @@ def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
 def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
     """Train with a scheduled learning rate: the numbered tasks of section 5.1.
 
-    Each schedule depends on the runs before it, so one process trains them all.
+    Each schedule depends on the runs before it, so process 0 trains them all. Others end at
+    `read_off` while it does.
     """
-    # The others of many processes go on to read_off, which ends them while process 0 trains
-    may_train = options.rank == 0 and not options.plot_only
+    rates = list(LEARNING_RATES.values())
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
-    drop = read_off(constant(options, LEARNING_RATES["1"]), options)
+    drop = read_off(configure(options, rates[:1]), options)
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
-    one_drop = schedule(options, [drop])
-    if may_train:
-        run_missing(one_drop, train_run, options, alone=True)
+    one_drop = replicate(configure(options, rates[:2], [drop]), options.runs)
+    run_missing(one_drop, train_run, options, alone=True)
     # 5. "determine the epoch step where the accuracy stops increasing"
     next_drop = read_off(one_drop[0], options, after=drop)
     # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
-    two_drops = schedule(options, [drop, next_drop])
-    if may_train:
-        run_missing(two_drops, train_run, options, alone=True)
+    two_drops = replicate(configure(options, rates, [drop, next_drop]), options.runs)
+    run_missing(two_drops, train_run, options, alone=True)
     return {"one drop": one_drop, "two drops": two_drops}
 
 
@@ -175,7 +163,7 @@ def parse_options() -> Namespace:
     )  # fmt: skip
     options = cli.parse_training_options(parser)
     options.arch = options.arch or ARCHITECTURE
-    options.schedule_epochs = last = options.epochs * SCHEDULE_EPOCHS // EPOCHS
+    last = options.epochs * SCHEDULE_EPOCHS // EPOCHS
     if options.drop_epochs and not options.drop_epochs[0] < options.drop_epochs[1] < last:
         parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {options.drop_epochs}")
     return options
@@ -183,26 +171,25 @@ def parse_options() -> Namespace:
 
 def main() -> None:
     options = parse_options()
-    plans = {s: replicate(constant(options, lr), options.runs) for s, lr in LEARNING_RATES.items()}
+    first = {suffix: configure(options, [rate]) for suffix, rate in LEARNING_RATES.items()}
     # For a comparison at equal length: Adam over as many epochs as the schedules
-    learning_rates, epochs = [ADAM_LEARNING_RATE], options.schedule_epochs
-    adam = configure(options, "adam", learning_rates, epochs, optimizer="Adam")
-    plans["Adam"] = replicate(adam, options.runs)
+    first["Adam"] = configure(options, [ADAM_LEARNING_RATE], optimizer="Adam")
     if options.drop_epochs:  # nothing has to be read off, so all can be trained at the same time
-        plans["one drop"] = schedule(options, options.drop_epochs[:1])
-        plans["two drops"] = schedule(options, options.drop_epochs)
-    if not options.plot_only:
-        run_missing([config for runs in plans.values() for config in runs], train_run, options)
+        rates = list(LEARNING_RATES.values())
+        first["one drop"] = configure(options, rates[:2], options.drop_epochs[:1])
+        first["two drops"] = configure(options, rates, options.drop_epochs)
+    plans = {kind: replicate(config, options.runs) for kind, config in first.items()}
+    run_missing([config for runs in plans.values() for config in runs], train_run, options)
     if not options.drop_epochs:
         plans |= train_schedules(options)
 
     records = load_finished(plans, list(plans), options)
     name, stem, out = cli.label(options.arch, options), f"part5_{options.arch}", options.out
-    first = {key: runs[0] for key, runs in records.items()}
-    result = combine(name, first)
+    first_runs = {kind: runs[0] for kind, runs in records.items()}
+    result = combine(name, first_runs)
     if not options.plot_only:
         save_dictionary(out / f"{stem}.pkl", result)
-        save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first))
+        save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first_runs))
     part5Plots(result, save_dir=str(out), filename=stem, show_plot=False)
     plot_learning_rates(name, records, LEARNING_RATES, out / f"{stem}_spread.png")
     plot_schedules(name, records, out / f"{stem}_schedules.png")

@@ -48,14 +48,18 @@ def run_missing(
 ) -> None:
     """Train those of this process's share of `runs` that have no record yet.
 
+    With --plot-only nothing is trained.
+
     runs: all on the same data, which is read only if something is to be trained.
     train_run: `train_run(config, data, advance)` trains, calls `advance(step)` at every point, and
     returns the arrays of the record.
-    alone: train all of `runs` and not only this process's share.
+    alone: process 0 trains all of `runs`, and the others train none.
 
     Damaged records are moved aside. Raises UserError, before training, if a record has another
     definition or was trained on other data.
     """
+    if options.plot_only or (alone and options.rank > 0):
+        return
     remove_stray_temporaries(options.out)
     share = runs if alone else runs[options.rank :: options.world_size]
     missing = [config for config in share if not _is_recorded(config, options.out)]

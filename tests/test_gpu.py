@@ -58,7 +58,7 @@ CONFIGS = {
     "part3 mlp_2": (part3, part3.configure("mlp_2", OPTIONS)),
     "part3 cnn_5": (part3, part3.configure("cnn_5", OPTIONS)),
     "part4 cnn_5": (part4, part4.configure("cnn_5", "relu", OPTIONS)),
-    "part5 cnn_4": (part5, part5.configure(OPTIONS, "drop_01", [0.1, 0.01], EPOCHS, [1])),
+    "part5 cnn_4": (part5, part5.configure(OPTIONS, [0.1, 0.01], [1])),
 }
 
 
@@ -71,7 +71,7 @@ def test_a_gpu_is_never_waited_for_and_is_sent_one_order_an_epoch(name, monkeypa
     with Traffic() as traffic:
         values = part.train_run(config, prepared, steps.append)
     num_parameters = len(list(new_model(config, META).parameters()))
-    assert traffic.copies == {("cpu", "meta"): EPOCHS + num_parameters}
+    assert traffic.copies == {("cpu", "meta"): config.epochs + num_parameters}
     assert {tensor.device.type for tensor in tree_leaves(values)} == {"meta"}
     assert steps == list(range(10, config.num_steps(len(prepared.train.labels)) + 1, 10))
     assert traffic.layouts <= {True}  # channels_last belongs to CPUs

@@ -39,15 +39,15 @@ def results(tmp_path_factory):
         config = part4.configure("cnn_5", "relu", options(epochs=2, **kind))
         write_record(config, out, [5000, 2, 2, 2], grad_curve=[1, 1, 1, 1])
     for run, curve in zip(
-        replicate(part5.constant(OPTIONS, 0.1), 2),
+        replicate(part5.configure(OPTIONS, [0.1]), 2),
         ([10, 10, 40, 40], [30, 30, 20, 20]),
         strict=True,
     ):
         write_record(run, out, curve, test_acc=40)
-    write_record(part5.constant(OPTIONS, 0.001), out, [1, 2, 3, 4])
-    dropped = part5.configure(OPTIONS, "drop_01", [0.1, 0.01], 3, [1])
+    write_record(part5.configure(OPTIONS, [0.001]), out, [1, 2, 3, 4])
+    dropped = part5.configure(OPTIONS, [0.1, 0.01], [1])
     write_record(dropped, out, [40, 40, 10, 10, 10, 20])
-    adam = part5.configure(OPTIONS, "adam", [0.001], 3, optimizer="Adam")
+    adam = part5.configure(OPTIONS, [0.001], optimizer="Adam")
     write_record(adam, out, [1] * 6)
     return out
 
@@ -257,10 +257,10 @@ def test_test_accuracies_are_described_by_mean_and_deviation():
 
 def test_the_second_drop_is_read_off_after_the_first(tmp_path):
     """The curve with one drop holds the plateau before it, too, for it is the same run."""
-    plotting = options(epochs=10, schedule_epochs=15, out=tmp_path, arch="mlp_2", plot_only=True)
+    plotting = options(epochs=10, out=tmp_path, arch="mlp_2", plot_only=True)
     before, after = [20, 30, 30, 30, 30], [40, 45, 45, 45, 45, 45, 45, 45, 45, 45]
-    write_record(part5.constant(plotting, 0.1), tmp_path, np.repeat([*before, *before], 4))
-    one_drop = part5.configure(plotting, "drop_02", [0.1, 0.01], 15, [2])
+    write_record(part5.configure(plotting, [0.1]), tmp_path, np.repeat([*before, *before], 4))
+    one_drop = part5.configure(plotting, [0.1, 0.01], [2])
     write_record(one_drop, tmp_path, np.repeat([*before, *after], 4))
     runs = part5.train_schedules(plotting)
     assert {key: run.drop_epochs for key, (run,) in runs.items()} == {
