@@ -135,7 +135,7 @@ def part4Plots(
                     share = (
                         "all" if zeros == len(magnitudes) else f"{zeros:,} of {len(magnitudes):,}"
                     )
-                    hidden.append(f"{result['name']}, {share} points")
+                    hidden.append(f"{str(result['name']).partition(' (')[0]}, {share} points")
             loss_axes.set_title(f"training loss, {name}")
             grad_axes.set_title(f"gradient magnitude of the first layer, {name}")
             if huge:
@@ -144,7 +144,7 @@ def part4Plots(
             if hidden:
                 text = "zero, so not on this axis:\n" + "\n".join(hidden)
                 box = {"facecolor": "white", "edgecolor": "lightgray", "alpha": 0.9}
-                grad_axes.text(0.98, 0.03, text, transform=grad_axes.transAxes, fontsize=8,
+                grad_axes.text(0.98, 0.03, text, transform=grad_axes.transAxes, fontsize=9.5,
                                ha="right", va="bottom", bbox=box)  # fmt: skip
             _label_time(grad_axes, [result["relu_loss_curve"] for result in results])
         if axes[0, 0].get_yscale() == axes[0, 1].get_yscale():

@@ -419,13 +419,6 @@ def the_second_drop_stops_the_fit(facts: dict) -> tuple[bool, str]:
     return all(two < one for two, one in pairs), f"training, gaps {pairs}"
 
 
-def pairs_do_not_decide(facts: dict) -> tuple[bool, str]:
-    """the schedule's mean lead over Adam is less than three standard errors"""
-    numbers = facts["from5"]["numbers"]
-    means, errors = numbers["against_adam_mean"], numbers["against_adam_error"]
-    return all(means[k] < CLEAR * errors[k] for k in means), f"means {means}, errors {errors}"
-
-
 # All functions above
 CLAIMS = [
     claim for claim in list(vars().values())

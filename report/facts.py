@@ -30,6 +30,8 @@ Sample = tuple[float, float | None, int]  # mean, standard deviation (None of a 
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CLEAR = 3  # standard errors from which a difference of means is called clear
+# The 97.5th percentiles of Student's t distribution with 1, 2, ... degrees of freedom
+STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 FORMATS = {
     "test_acc_mean": ".1f", "test_acc_best": ".2f", "train_acc_final": ".1f",
     "val_acc_final": ".1f", "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
@@ -73,6 +75,17 @@ def compare(one: dict, other: dict) -> dict:
 def sample(values: Sequence[float]) -> Sample:
     """Return mean, standard deviation and size of a sample."""
     return float(np.mean(values)), deviation(values), len(values)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % confidence interval of a mean, inf for a single value.
+
+    The values are taken as normally distributed. It is a little too wide for more than ten values.
+    """
+    std, size = deviation(values), len(values)
+    if std is None:
+        return math.inf
+    return STUDENT[min(size - 1, len(STUDENT)) - 1] * std / math.sqrt(size)
 
 
 def standard_errors(one: Sample, other: Sample) -> float:
@@ -631,8 +644,7 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "against_constant_range": {k: low_and_high(v) for k, v in against_constant.items()},
         "against_adam": against_adam,
         "against_adam_mean": {k: mean_of(v) for k, v in against_adam.items()},
-        "against_adam_error": {k: between[k] and between[k] / math.sqrt(max(1, len(v)))
-                               for k, v in against_adam.items()},
+        "against_adam_width": {k: half_width(v) for k, v in against_adam.items()},
         "against_adam_3": mean_of(map(test_acc, roles["two_drops"])) - mean_of(samples["test"]),
         "lead": [float(lead.max()), float(lead[-1])],
         "second_drop_at_end": paired(roles["two_drops"], roles["one_drop"], val_acc(-1)),
@@ -657,6 +669,8 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "other_rules": rules,
         "plateaus": epochs_text([plateau_epoch(r["val_acc_curve"], last) for r in roles["sgd_1"]]),
         "made": made_facts([r for records in roles.values() for r in records]),
+        "pairs": len(against_adam["test"]),
+        "by_chance": [k for k, v in against_adam.items() if not abs(mean_of(v)) > half_width(v)],
         "passes_adam": first_epoch(val["two_drops"], float(val["adam"][-1])),
         "speed_level": SPEED_LEVEL,
         "reached": {r: first_epoch(v, SPEED_LEVEL) or "never" for r, v in val.items()},
