@@ -375,6 +375,11 @@ def holding(numbers):
     return facts.collect(numbers, RESULTS)
 
 
+def test_the_report_has_a_number_everywhere(holding):
+    """For the committed results; "–" stands for what is not finite, or has no value."""
+    assert "–" not in json.dumps(holding, ensure_ascii=False)
+
+
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.__name__)
 def test_false_claim_is_found(claim, holding):
     known = changed(holding, *FALSE[claim.__name__])
