@@ -44,19 +44,22 @@ QUICK_EPOCHS = 4
 
 def configure(
     options: Namespace,
-    learning_rates: Sequence[float],
+    rate: float | None = None,  # without it "initial learning rate of 0.1", lowered at the drops
     drop_epochs: Sequence[int] = (),
     optimizer: str = "SGD",  # "0.0 momentum" and no weight decay are its defaults
 ) -> RunConfig:
     """Define the first run of a kind. The others differ in their seed only."""
-    epochs, kind = options.epochs, f"lr_{learning_rates[0]}"
-    if drop_epochs or optimizer == "Adam":  # which is compared with the schedules
+    rates = (rate,) if rate else tuple(LEARNING_RATES.values())[: len(drop_epochs) + 1]
+    kind = "adam" if optimizer == "Adam" else f"lr_{rates[0]}"
+    if drop_epochs:
+        kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drop_epochs)])
+    epochs = options.epochs
+    if not kind.startswith("lr_"):  # Adam is compared with the schedules, at equal length
         epochs = epochs * SCHEDULE_EPOCHS // EPOCHS
-        kind = "_".join(["drop", *(f"{e:02d}" for e in drop_epochs)]) if drop_epochs else "adam"
     return RunConfig(
         part="part5", variant=f"{options.arch}_{kind}", seed=options.seed,
         architecture=options.arch, activation="ReLU",
-        optimizer=optimizer, learning_rates=tuple(learning_rates), epochs=epochs,
+        optimizer=optimizer, learning_rates=rates, epochs=epochs,
         drop_epochs=tuple(drop_epochs),
         batch_size=options.batch_size, record_every=RECORD_EVERY,
         dataset=options.dataset, split_seed=SPLIT_SEED, pixel_range=PIXEL_RANGE,
@@ -85,19 +88,18 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
             train_acc_curve.append(point.accuracy)
             val_acc_curve.append(evaluate(model, data.val))  # in model.eval() mode
             advance(point.step)
-    test_acc = evaluate(model, data.test)  # "once the training ends, record the test accuracy"
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
         "val_acc_curve": val_acc_curve,
-        "test_acc": test_acc,
+        "test_acc": evaluate(model, data.test),  # "once the training ends"
         "weights": first_layer(model).weight,
     }
 
 
 def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
     """Determine "the epoch step where the accuracy stops increasing" in the run of `config`."""
-    ((record, *_),) = load_finished({config: [config]}, [config], options).values()
+    record = load_finished({config: [config]}, [config], options)[config][0]
     # No epoch's mean of the next 3 is more than 0.5 percentage points higher: aggregate.PATIENCE
     epoch = plateau_epoch(record["val_acc_curve"], config.epochs, after)
     news = f"stops increasing after epoch {epoch}"
@@ -110,31 +112,26 @@ def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
 def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
     """Train with a scheduled learning rate: the numbered tasks of section 5.1.
 
-    Each schedule depends on the runs before it, so process 0 trains them all. Others end at
-    `read_off` while it does.
+    Each schedule depends on the runs before it, so of many processes number 0 trains them all.
+    `load_finished` ends the others while a record is missing.
     """
-    rates = list(LEARNING_RATES.values())
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
-    drop = read_off(configure(options, rates[:1]), options)
+    drop = read_off(configure(options), options)
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
-    one_drop = replicate(configure(options, rates[:2], [drop]), options.runs)
-    run_missing(one_drop, train_run, options, alone=True)
+    one_drop = replicate(configure(options, drop_epochs=[drop]), options.runs)
+    run_missing(one_drop, train_run, options, by_process_0=True)
     # 5. "determine the epoch step where the accuracy stops increasing"
     next_drop = read_off(one_drop[0], options, after=drop)
     # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
-    two_drops = replicate(configure(options, rates, [drop, next_drop]), options.runs)
-    run_missing(two_drops, train_run, options, alone=True)
+    two_drops = replicate(configure(options, drop_epochs=[drop, next_drop]), options.runs)
+    run_missing(two_drops, train_run, options, by_process_0=True)
     return {"one drop": one_drop, "two drops": two_drops}
 
 
 def combine(name: str, first: dict[str, Record]) -> dict:
     """Make the dictionary of the three learning rates from their first runs, by suffix."""
-    suffixes = list(LEARNING_RATES)
-    return {
-        "name": name,
-        **{f"loss_curve_{s}": first[s]["loss_curve"].tolist() for s in suffixes},
-        **{f"val_acc_curve_{s}": first[s]["val_acc_curve"].tolist() for s in suffixes},
-    }
+    keys = [(curve, s) for curve in ("loss_curve", "val_acc_curve") for s in LEARNING_RATES]
+    return {"name": name} | {f"{curve}_{s}": first[s][curve].tolist() for curve, s in keys}
 
 
 def combine_schedules(name: str, first: dict[str, Record]) -> dict:
@@ -148,8 +145,7 @@ def combine_schedules(name: str, first: dict[str, Record]) -> dict:
     }
 
 
-def parse_options() -> Namespace:
-    """Read the command line."""
+def main() -> None:
     parser = cli.training_parser(
         __doc__,
         runs=(RUNS, RUNS),
@@ -163,33 +159,26 @@ def parse_options() -> Namespace:
     )  # fmt: skip
     options = cli.parse_training_options(parser)
     options.arch = options.arch or ARCHITECTURE
-    last = options.epochs * SCHEDULE_EPOCHS // EPOCHS
-    if options.drop_epochs and not options.drop_epochs[0] < options.drop_epochs[1] < last:
-        parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {options.drop_epochs}")
-    return options
-
-
-def main() -> None:
-    options = parse_options()
-    first = {suffix: configure(options, [rate]) for suffix, rate in LEARNING_RATES.items()}
-    # For a comparison at equal length: Adam over as many epochs as the schedules
-    first["Adam"] = configure(options, [ADAM_LEARNING_RATE], optimizer="Adam")
-    if options.drop_epochs:  # nothing has to be read off, so all can be trained at the same time
-        rates = list(LEARNING_RATES.values())
-        first["one drop"] = configure(options, rates[:2], options.drop_epochs[:1])
-        first["two drops"] = configure(options, rates, options.drop_epochs)
-    plans = {kind: replicate(config, options.runs) for kind, config in first.items()}
+    configs = {suffix: configure(options, rate) for suffix, rate in LEARNING_RATES.items()}
+    configs["Adam"] = configure(options, ADAM_LEARNING_RATE, optimizer="Adam")
+    last, drops = configs["Adam"].epochs, options.drop_epochs
+    if drops:  # nothing has to be read off, so all can be trained at the same time
+        if not drops[0] < drops[1] < last:
+            parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
+        configs["one drop"] = configure(options, drop_epochs=drops[:1])
+        configs["two drops"] = configure(options, drop_epochs=drops)
+    plans = {kind: replicate(config, options.runs) for kind, config in configs.items()}
     run_missing([config for runs in plans.values() for config in runs], train_run, options)
-    if not options.drop_epochs:
+    if not drops:
         plans |= train_schedules(options)
 
     records = load_finished(plans, list(plans), options)
     name, stem, out = cli.label(options.arch, options), f"part5_{options.arch}", options.out
-    first_runs = {kind: runs[0] for kind, runs in records.items()}
-    result = combine(name, first_runs)
+    first = {kind: runs[0] for kind, runs in records.items()}
+    result = combine(name, first)
     if not options.plot_only:
         save_dictionary(out / f"{stem}.pkl", result)
-        save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first_runs))
+        save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first))
     part5Plots(result, save_dir=str(out), filename=stem, show_plot=False)
     plot_learning_rates(name, records, LEARNING_RATES, out / f"{stem}_spread.png")
     plot_schedules(name, records, out / f"{stem}_schedules.png")

@@ -44,7 +44,7 @@ TRIES = 2
 
 
 def run_missing(
-    runs: Sequence[RunConfig], train_run: TrainRun, options: Namespace, alone: bool = False
+    runs: Sequence[RunConfig], train_run: TrainRun, options: Namespace, by_process_0: bool = False
 ) -> None:
     """Train those of this process's share of `runs` that have no record yet.
 
@@ -53,15 +53,15 @@ def run_missing(
     runs: all on the same data, which is read only if something is to be trained.
     train_run: `train_run(config, data, advance)` trains, calls `advance(step)` at every point, and
     returns the arrays of the record.
-    alone: process 0 trains all of `runs`, and the others train none.
+    by_process_0: process 0 trains all of `runs`, and the others train none.
 
     Damaged records are moved aside. Raises UserError, before training, if a record has another
     definition or was trained on other data.
     """
-    if options.plot_only or (alone and options.rank > 0):
+    if options.plot_only or (by_process_0 and options.rank > 0):
         return
     remove_stray_temporaries(options.out)
-    share = runs if alone else runs[options.rank :: options.world_size]
+    share = runs if by_process_0 else runs[options.rank :: options.world_size]
     missing = [config for config in share if not _is_recorded(config, options.out)]
     if not missing:
         if options.rank == 0:

@@ -30,8 +30,11 @@ Sample = tuple[float, float | None, int]  # mean, standard deviation (None of a 
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
 CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CLEAR = 3  # standard errors from which a difference of means is called clear
-# The 97.5th percentiles of Student's t distribution with 1, 2, ... degrees of freedom
-STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+# The 97.5th percentiles of Student's t distribution with 1 to 20 degrees of freedom
+STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
 FORMATS = {
     "test_acc_mean": ".1f", "test_acc_best": ".2f", "train_acc_final": ".1f",
     "val_acc_final": ".1f", "val_acc_best": ".1f", "gap": ".1f", "parameters": ",",
@@ -42,6 +45,7 @@ AT_CHANCE, LEFT = 0.01, 0.1  # a loss within 0.01 of ln 10 is at it; one 0.1 bel
 LATE = 3  # epochs at the end over which a rise is measured
 RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
 CONTRASTED = ("automobile", "truck", "horse")
+LEVELS = 50  # validation accuracies at which speeds are compared
 SPEED_LEVEL = 60  # the validation accuracy in percent by whose first epoch speeds are compared
 
 
@@ -77,15 +81,30 @@ def sample(values: Sequence[float]) -> Sample:
     return float(np.mean(values)), deviation(values), len(values)
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Return half the width of the 95 % confidence interval of a mean, inf for a single value.
+def student(freedom: float) -> float:
+    """Return the 97.5th percentile of Student's t distribution; from 20 degrees on that of 20."""
+    return STUDENT[min(int(freedom), len(STUDENT)) - 1]
 
-    The values are taken as normally distributed. It is a little too wide for more than ten values.
-    """
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % confidence interval of a mean, inf for a single value."""
     std, size = deviation(values), len(values)
-    if std is None:
+    return math.inf if std is None else student(size - 1) * std / math.sqrt(size)
+
+
+def welch_width(one: Sample, other: Sample) -> float:
+    """Return half the width of the 95 % confidence interval of a difference of two means.
+
+    The samples may have different deviations (Welch, 1947). It is inf for a single value.
+    """
+    if one[1] is None or other[1] is None:
         return math.inf
-    return STUDENT[min(size - 1, len(STUDENT)) - 1] * std / math.sqrt(size)
+    variances = [(std**2 / size, size - 1) for _, std, size in (one, other)]
+    total = sum(variance for variance, _ in variances)
+    if total == 0:
+        return 0.0
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in variances)
+    return student(freedom) * math.sqrt(total)
 
 
 def standard_errors(one: Sample, other: Sample) -> float:
@@ -523,18 +542,19 @@ def roles_of_part5(name: str, variants: Variants) -> tuple[dict[str, list[Record
     return roles, ruled
 
 
-def epochs_until(level: float, by_epoch: np.ndarray) -> float:
-    """Return the time in epochs when an increasing accuracy reaches `level`; inf if never.
+def epochs_until(level: float, values: np.ndarray, first: float = 0.5) -> float:
+    """Return the time when values that increase, one for each unit of time, reach `level`.
 
-    It is interpolated. The mean over an epoch stands at its middle.
+    It is interpolated, and inf if they never do. The first value stands at `first`: the mean over
+    an epoch at the epoch's middle, a recorded point at 1.
     """
-    reached = np.flatnonzero(by_epoch >= level)
+    reached = np.flatnonzero(values >= level)
     if not len(reached):
         return math.inf
     k = int(reached[0])
     if k == 0:
-        return 0.5
-    return k - 0.5 + float((level - by_epoch[k - 1]) / (by_epoch[k] - by_epoch[k - 1]))
+        return first
+    return first + k - 1 + float((level - values[k - 1]) / (values[k] - values[k - 1]))
 
 
 def smooth_points(records: Sequence[Record]) -> np.ndarray:
@@ -556,8 +576,8 @@ def low_and_high(values: Iterable[float]) -> list[float]:
 
 
 def speed_up(level: float, fast: np.ndarray, slow: np.ndarray) -> float:
-    """Return how many times sooner `fast` reaches `level` than `slow`."""
-    return epochs_until(level, slow) / epochs_until(level, fast)
+    """Return how many times sooner the recorded points `fast` reach `level` than `slow`."""
+    return epochs_until(level, slow, 1) / epochs_until(level, fast, 1)
 
 
 def same_seed(one: Sequence[Record], other: Sequence[Record]) -> list[tuple[Record, Record]]:
@@ -566,65 +586,48 @@ def same_seed(one: Sequence[Record], other: Sequence[Record]) -> list[tuple[Reco
     return [(r, by_seed[r.config["seed"]]) for r in one if r.config["seed"] in by_seed]
 
 
-def paired(
+def differences(
     one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
-) -> list[float]:
-    """Return the differences of `value` between runs of equal seeds."""
-    return [float(value(a) - value(b)) for a, b in same_seed(one, other)]
+) -> dict[str, Any]:
+    """Compare `value` between runs of equal seeds.
+
+    Returns the differences, their mean, and half the width of its 95 % confidence interval.
+    """
+    each = [float(value(a) - value(b)) for a, b in same_seed(one, other)]
+    return {"each": each, "mean": mean_of(each), "width": half_width(each)}
 
 
-def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
-    """Return how fast, how steady and how good the variants of architecture `name` are."""
-    roles, ruled = roles_of_part5(name, part5)
-    val = {role: mean_by_epoch(records) for role, records in roles.items()}
-    train = {r: mean_by_epoch(records, "train_acc_curve") for r, records in roles.items()}
-    gap = {role: train[role] - val[role] for role in roles}
-    last, end = len(val["sgd_1"]), len(val["two_drops"])
-    first_run = roles["sgd_1"][0]
-    drop, next_drop = roles["two_drops"][0].config["drop_epochs"]
-    end_001, end_01 = float(val["sgd_001"][-1]), float(val["sgd_01"][-1])
+def test_acc(record: Record) -> float:
+    """Return the test accuracy of a run in percent."""
+    return record.test_acc
+
+
+def value_at(epoch: int, values: np.ndarray) -> float:
+    """Return the value of an epoch, counted from 0 or back from -1; NaN if there is none."""
+    return float(values[epoch]) if epoch < len(values) else math.nan
+
+
+def val_acc(epoch: int) -> Callable[[Record], float]:
+    """Return a function that returns the mean validation accuracy of a run's epoch."""
+    return lambda record: value_at(epoch, mean_by_epoch([record]))
+
+
+Roles = dict[str, list[Record]]  # the records of part 5, by the keys in `roles_of_part5`
+Curves = dict[str, np.ndarray]  # means over each epoch and over the runs, by the same keys
+
+
+def speed_facts(roles: Roles, val: Curves) -> dict:
+    """Return how many times as fast the larger constant rates are: 5.2.1."""
+    last = len(val["sgd_1"])
+    end_01, end_001 = float(val["sgd_01"][-1]), float(val["sgd_001"][-1])
+    catch_up = [epochs_until(end_01, val["sgd_1"]), epochs_until(end_001, val["sgd_01"])]
     # Where accuracies are low an epoch is too long, so that recorded points tell
     points = {role: smooth_points(roles[role]) for role in RATES}
-    low_levels, levels = np.linspace(15, end_001, 9), np.linspace(end_001, end_01, 9)
-    loss = {r: mean_by_epoch(roles[r], "loss_curve") for r in ("one_drop", "sgd_1")}
-
-    def test_acc(record: Record) -> float:
-        return record.test_acc
-
-    def val_acc(epoch: int) -> Callable[[Record], float]:
-        return lambda record: float(mean_by_epoch([record])[epoch])
-
-    against_constant = {
-        when: paired(roles["one_drop"], roles["sgd_1"], val_acc(epoch))
-        for when, epoch in (("first_drop", drop), ("constants_end", last - 1))
-    }
-    against_adam = {
-        "test": paired(roles["two_drops"], roles["adam"], test_acc),
-        "validation": paired(roles["two_drops"], roles["adam"], val_acc(-1)),
-    }
-    # Of the difference of two single runs: a root of two times the deviation of one
-    samples = {
-        "validation": final(part3[name], "val_acc_curve"),
-        "test": [test_acc(record) for record in part3[name]],
-    }
-    between = {
-        kind: None if (std := deviation(values)) is None else std * math.sqrt(2)
-        for kind, values in samples.items()
-    }
-    lead = val["two_drops"] - val["adam"][:end]
-    numbers = {
-        "final": {role: float(values[-1]) for role, values in val.items()},
-        "noise": [noise(roles["two_drops"][0], epoch) for epoch in (drop, drop + 1)],
-        "noise_end": {role: noise(roles[role][0], len(val[role])) for role in RATES},
-        "first_drop": [float(val[role][drop]) for role in ("one_drop", "sgd_1")],
-        "at_constants_end": [float(val[role][last - 1]) for role in ("one_drop", "sgd_1")],
-        "second_drop": [float(val[role][min(next_drop, end - 1)]) for role in SCHEDULES],
-        "at_end": [float(val[role][-1]) for role in SCHEDULES],
-        "gaps_at_constants_end": [float(gap[role][last - 1]) for role in ("one_drop", "sgd_1")],
-        "gaps_at_end": [float(gap[role][-1]) for role in (*SCHEDULES, "adam")],
-        "catch_up": [epochs_until(end_01, val["sgd_1"]), epochs_until(end_001, val["sgd_01"])],
-        "factors": [(last - 0.5) / epochs_until(end_01, val["sgd_1"]),
-                    (last - 0.5) / epochs_until(end_001, val["sgd_01"])],
+    low_levels, levels = np.linspace(15, end_001, LEVELS), np.linspace(end_001, end_01, LEVELS)
+    return {
+        "final_001": [float(mean_by_epoch([record])[-1]) for record in roles["sgd_001"]],
+        "catch_up": catch_up,
+        "factors": [(last - 0.5) / epochs for epochs in catch_up],
         "low_factors": {
             fast: low_and_high(speed_up(v, points[fast], points[slow]) for v in low_levels)
             for fast, slow in pairwise(RATES)
@@ -634,44 +637,118 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
             for pair in same_seed(roles["sgd_01"], roles["sgd_001"])
             for fast, slow in [[smooth_points([record]) for record in pair]]
             for v in low_levels
-            if v <= slow.max()  # a single run may end below the mean
+            if v <= slow.max()  # each as far as it gets
         ),
         "later_factors": low_and_high(
             speed_up(v, points["sgd_1"], points["sgd_01"]) for v in levels
         ),
-        "constant": [float(val["sgd_1"][drop - 1]), float(val["sgd_1"].max())],
-        "losses": [[float(loss[r][e]) for r in loss] for e in (drop, last - 1)],
-        "against_constant": against_constant,
-        "against_constant_range": {k: low_and_high(v) for k, v in against_constant.items()},
-        "against_adam": against_adam,
-        "against_adam_mean": {k: mean_of(v) for k, v in against_adam.items()},
-        "against_adam_width": {k: half_width(v) for k, v in against_adam.items()},
-        "against_adam_3": mean_of(map(test_acc, roles["two_drops"])) - mean_of(samples["test"]),
-        "lead": [float(lead.max()), float(lead[-1])],
-        "second_drop_at_end": paired(roles["two_drops"], roles["one_drop"], val_acc(-1)),
-        "between_runs": between,
-        "train_at_constants_end": [float(train[r][last - 1]) for r in ("one_drop", "sgd_1")],
+    }
+
+
+def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int]) -> dict:
+    """Return what the drops change: 5.2.2 and 5.2.3."""
+    (drop, next_drop), last, end = drops, len(val["sgd_1"]), len(val["two_drops"])
+    with_and_without, both = ("one_drop", "sgd_1"), [roles[role] for role in SCHEDULES]
+    gap = {role: train[role] - val[role] for role in roles}
+    loss = {role: mean_by_epoch(roles[role], "loss_curve") for role in with_and_without}
+    second_noise = min(next_drop + 1, end)
+    return {
+        "noise": [[noise(r, epoch) for r in roles["two_drops"]] for epoch in (drop, drop + 1)],
+        "noise_end": {role: [noise(r, last) for r in roles[role]] for role in RATES},
+        "losses": [[value_at(e, loss[role]) for role in loss] for e in (drop, last - 1)],
+        "first_drop": [value_at(drop, val[role]) for role in with_and_without],
+        "at_constants_end": [value_at(last - 1, val[role]) for role in with_and_without],
+        "against_constant": {
+            when: differences(roles["one_drop"], roles["sgd_1"], val_acc(epoch))
+            for when, epoch in (("first_drop", drop), ("constants_end", last - 1))
+        },
+        "train_at_constants_end": [value_at(last - 1, train[role]) for role in with_and_without],
+        "gaps_at_constants_end": [value_at(last - 1, gap[role]) for role in with_and_without],
+        "second_drop": [value_at(min(next_drop, end - 1), val[role]) for role in SCHEDULES],
+        "second_drop_noise": [[noise(r, second_noise) for r in records] for records in both],
+        "second_drop_gain": {
+            "validation": differences(*both, val_acc(-1)), "test": differences(*both, test_acc),
+        },
+        "at_end": [float(val[role][-1]) for role in SCHEDULES],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
+        "gaps_at_end": [float(gap[role][-1]) for role in (*SCHEDULES, "adam")],
     }  # fmt: skip
+
+
+def adam_facts(roles: Roles, val: Curves, drop: int, adam_of_part3: Sequence[Record]) -> dict:
+    """Compare the schedule with two drops with Adam: 5.2.4."""
+    schedule, adam, last = roles["two_drops"], roles["adam"], len(val["sgd_1"])
+    tests = [sample([test_acc(r) for r in records]) for records in (schedule, adam_of_part3)]
+    lead = val["two_drops"] - val["adam"]
+    return {
+        "against_adam": {
+            "validation": differences(schedule, adam, val_acc(-1)),
+            "test": differences(schedule, adam, test_acc),
+        },
+        "against_adam_3": {"mean": tests[0][0] - tests[1][0], "width": welch_width(*tests)},
+        "lead": {
+            "start": float(-lead[0]), "before": float(np.abs(lead[2:drop]).max(initial=0)),
+            "highest": float(lead.max()), "end": float(lead[-1]),
+        },
+        "late_rise": {r: float(val[r][-1] - val[r][last - 1]) for r in ("two_drops", "adam")},
+    }  # fmt: skip
+
+
+def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
+    """Return how fast, how steady and how good the variants of architecture `name` are."""
+    roles, ruled = roles_of_part5(name, part5)
+    val = {role: mean_by_epoch(records) for role, records in roles.items()}
+    train = {r: mean_by_epoch(records, "train_acc_curve") for r, records in roles.items()}
+    drops = roles["two_drops"][0].config["drop_epochs"]
+    drop = drops[0]
+    # Of the difference of two single runs: a root of two times the deviation of one
+    accuracies = {
+        "validation": final(part3[name], "val_acc_curve"),
+        "test": [test_acc(record) for record in part3[name]],
+    }
+    deviations = {kind: deviation(values) for kind, values in accuracies.items()}
+    numbers = {
+        "final": {role: float(values[-1]) for role, values in val.items()},
+        "between_runs": {kind: std and std * math.sqrt(2) for kind, std in deviations.items()},
+        "constant": [value_at(drop - 1, val["sgd_1"]), float(val["sgd_1"].max())],
+        **speed_facts(roles, val),
+        **schedule_facts(roles, val, train, drops),
+        **adam_facts(roles, val, drop, part3[name]),
+    }
+
+    def plateaus(role: str, *rule: float) -> list[int]:
+        after = 0 if role == "sgd_1" else drop
+        return [
+            plateau_epoch(record["val_acc_curve"], record.config["epochs"], after, *rule)
+            for record in roles[role]
+        ]
+
+    undecided = [
+        kind
+        for kind, pairs in numbers["against_adam"].items()
+        if not pairs["mean"] > pairs["width"]  # the interval includes zero
+    ]
+    versions = [
+        {record.environment.get("torch") for record in pair}
+        for pair in same_seed(roles["two_drops"], roles["adam"])
+    ]
     numbers = without_nan(numbers)
-    one_drop = roles["one_drop"][0]
-    rules = [
-        [plateau_epoch(first_run["val_acc_curve"], last, 0, *rule),
-         plateau_epoch(one_drop["val_acc_curve"], end, drop, *rule)]
-        for rule in ((3, 1.0), (2, 0.5), (3, 0.25))
-    ]  # fmt: skip
     return {
         "architecture": name,
         "runs": runs_text(roles),
         "keys": {role: records[0].path.parent.name.removeprefix(f"{name}_")
                  for role, records in roles.items()},
-        "drops": [drop, next_drop],
+        "drops": drops,
         "ruled_drops": ruled,
-        "other_rules": rules,
-        "plateaus": epochs_text([plateau_epoch(r["val_acc_curve"], last) for r in roles["sgd_1"]]),
+        "other_rules": [
+            [plateaus(role, *rule)[0] for role in ("sgd_1", "one_drop")]
+            for rule in ((3, 1.0), (2, 0.5), (3, 0.25))
+        ],
+        "plateaus": [epochs_text(plateaus(role)) for role in ("sgd_1", "one_drop")],
         "made": made_facts([r for records in roles.values() for r in records]),
-        "pairs": len(against_adam["test"]),
-        "by_chance": [k for k, v in against_adam.items() if not abs(mean_of(v)) > half_width(v)],
+        "pairs": len(versions),
+        "mixed_pairs": [str(k) for k, of_pair in enumerate(versions, start=1) if len(of_pair) > 1],
+        "undecided": undecided,
         "passes_adam": first_epoch(val["two_drops"], float(val["adam"][-1])),
         "speed_level": SPEED_LEVEL,
         "reached": {r: first_epoch(v, SPEED_LEVEL) or "never" for r, v in val.items()},

@@ -58,7 +58,7 @@ CONFIGS = {
     "part3 mlp_2": (part3, part3.configure("mlp_2", OPTIONS)),
     "part3 cnn_5": (part3, part3.configure("cnn_5", OPTIONS)),
     "part4 cnn_5": (part4, part4.configure("cnn_5", "relu", OPTIONS)),
-    "part5 cnn_4": (part5, part5.configure(OPTIONS, [0.1, 0.01], [1])),
+    "part5 cnn_4": (part5, part5.configure(OPTIONS, drop_epochs=[1])),
 }
 
 

@@ -56,8 +56,8 @@ OF_THREE_SETS = options(epochs=6, batch_size=20, arch="mlp_2")
 TRAININGS = {
     "part3": (part3, part3.configure("mlp_1", OF_THREE_SETS)),
     "part4": (part4, part4.configure("mlp_1", "relu", OF_THREE_SETS)),
-    "part5": (part5, part5.configure(OF_THREE_SETS, [0.01])),
-    "schedule": (part5, part5.configure(OF_THREE_SETS, [0.1, 0.01], [6])),
+    "part5": (part5, part5.configure(OF_THREE_SETS, 0.01)),
+    "schedule": (part5, part5.configure(OF_THREE_SETS, drop_epochs=[6])),
 }
 
 
@@ -107,9 +107,9 @@ def test_every_run_has_its_own_weights_and_batch_order(name):
 def test_runs_that_are_compared_start_alike():
     opts = options(arch="cnn_4")
     activations = [part4.configure("cnn_3", a, opts) for a in part4.ACTIVATIONS]
-    rates = [part5.configure(opts, [rate]) for rate in part5.LEARNING_RATES.values()]
-    schedule = part5.configure(opts, [0.1, 0.01], [2])
-    adam = part5.configure(opts, [0.001], optimizer="Adam")
+    rates = [part5.configure(opts, rate) for rate in part5.LEARNING_RATES.values()]
+    schedule = part5.configure(opts, drop_epochs=[2])
+    adam = part5.configure(opts, 0.001, optimizer="Adam")
     assert different_starts(activations) == (1, 1)
     assert different_starts([*rates, schedule, adam]) == (1, 1)
     assert len({config.variant for config in (*rates, schedule, adam)}) == 5
@@ -122,8 +122,8 @@ def test_optimizers_are_those_of_the_assignment():
     for config, expected in (
         (part3.configure("mlp_1", opts), adam),
         (part4.configure("mlp_1", "relu", opts), torch.optim.SGD(model.parameters(), lr=0.01)),
-        (part5.configure(opts, [0.1]), torch.optim.SGD(model.parameters(), lr=0.1)),
-        (part5.configure(opts, [part5.ADAM_LEARNING_RATE], optimizer="Adam"), adam),
+        (part5.configure(opts, 0.1), torch.optim.SGD(model.parameters(), lr=0.1)),
+        (part5.configure(opts, part5.ADAM_LEARNING_RATE, optimizer="Adam"), adam),
     ):
         optimizer = new_optimizer(config, model, *config.learning_rates)
         assert type(optimizer) is type(expected)

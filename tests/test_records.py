@@ -18,6 +18,7 @@ from helpers_records import options, write_record
 
 import part3_architectures as part3
 import part4_activations as part4
+import part5_learning_rate as part5
 
 FOLDER = "runs/part3/mlp_1"
 CURVES = ("loss_curve", "train_acc_curve", "val_acc_curve")
@@ -150,6 +151,20 @@ def test_another_part_on_other_data_is_refused_before_training(recorded):
     with pytest.raises(UserError, match=r"run_00.npz: recorded with other data; .*--out"):
         run_missing([part4.configure("mlp_1", "relu", full)], part4.train_run, full)
     assert not (recorded.out / "runs" / "part4").exists()
+
+
+def test_of_many_processes_the_first_trains_the_schedules(tmp_path):
+    """It trains all their runs, and the others end, because a record is missing."""
+    first, second = (
+        options(tmp_path, runs=2, arch="mlp_2", rank=rank, world_size=2) for rank in (0, 1)
+    )
+    run_missing([part5.configure(first)], part5.train_run, first)
+    with pytest.raises(StillTraining, match="other processes still train mlp_2_drop_01"):
+        part5.train_schedules(second)
+    assert sorted(path.name for path in (tmp_path / "runs" / "part5").iterdir()) == ["mlp_2_lr_0.1"]
+    plans = part5.train_schedules(first)
+    assert {key: len(runs) for key, runs in plans.items()} == {"one drop": 2, "two drops": 2}
+    assert set(load_finished(plans, list(plans), first)) == set(plans)
 
 
 def test_unfinished_plans_are_not_averaged(tmp_path):

@@ -59,7 +59,7 @@ def test_schedule_replaces_the_optimizer_and_keeps_the_model():
     images = torch.rand(60, 1, 32, 32, generator=generator)
     examples = Examples(images, torch.randint(10, (60,), generator=generator))
     small = options(arch="mlp_2", epochs=2, batch_size=6)
-    config = part5.configure(small, [0.1, 0.01], [1])
+    config = part5.configure(small, drop_epochs=[1])
     assert config.phases() == [(0.1, range(1)), (0.01, range(1, 3))]
     data = Data(examples, examples, examples, "")
     recorded = part5.train_run(config, data, lambda step: None)

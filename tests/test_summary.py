@@ -39,15 +39,15 @@ def results(tmp_path_factory):
         config = part4.configure("cnn_5", "relu", options(epochs=2, **kind))
         write_record(config, out, [5000, 2, 2, 2], grad_curve=[1, 1, 1, 1])
     for run, curve in zip(
-        replicate(part5.configure(OPTIONS, [0.1]), 2),
+        replicate(part5.configure(OPTIONS, 0.1), 2),
         ([10, 10, 40, 40], [30, 30, 20, 20]),
         strict=True,
     ):
         write_record(run, out, curve, test_acc=40)
-    write_record(part5.configure(OPTIONS, [0.001]), out, [1, 2, 3, 4])
-    dropped = part5.configure(OPTIONS, [0.1, 0.01], [1])
+    write_record(part5.configure(OPTIONS, 0.001), out, [1, 2, 3, 4])
+    dropped = part5.configure(OPTIONS, drop_epochs=[1])
     write_record(dropped, out, [40, 40, 10, 10, 10, 20])
-    adam = part5.configure(OPTIONS, [0.001], optimizer="Adam")
+    adam = part5.configure(OPTIONS, 0.001, optimizer="Adam")
     write_record(adam, out, [1] * 6)
     return out
 
@@ -212,12 +212,12 @@ def test_a_loss_is_below_a_level_in_the_first_epoch_whose_mean_over_points_and_r
 
 def test_speeds_are_compared_by_the_interpolated_time_to_a_level():
     fast, slow = np.array([10.0, 30.0, 40.0]), np.array([10.0, 14.0, 20.0])
-    assert (
-        facts.epochs_until(20, fast) == 1.0
-    )  # halfway between the middles of the first two epochs
+    # Halfway between the middles of the first two epochs, or between the first two points
+    assert facts.epochs_until(20, fast) == 1.0
+    assert facts.epochs_until(20, fast, first=1) == 1.5
     assert facts.epochs_until(10, fast) == 0.5
     assert facts.epochs_until(41, fast) == np.inf
-    assert facts.speed_up(20, fast, slow) == 2.5
+    assert facts.speed_up(20, fast, slow) == 3 / 1.5  # of recorded points
 
 
 def test_epochs_of_several_runs_are_a_range_and_how_many_never_get_there():
@@ -259,8 +259,8 @@ def test_the_second_drop_is_read_off_after_the_first(tmp_path):
     """The curve with one drop holds the plateau before it, too, for it is the same run."""
     plotting = options(epochs=10, out=tmp_path, arch="mlp_2", plot_only=True)
     before, after = [20, 30, 30, 30, 30], [40, 45, 45, 45, 45, 45, 45, 45, 45, 45]
-    write_record(part5.configure(plotting, [0.1]), tmp_path, np.repeat([*before, *before], 4))
-    one_drop = part5.configure(plotting, [0.1, 0.01], [2])
+    write_record(part5.configure(plotting, 0.1), tmp_path, np.repeat([*before, *before], 4))
+    one_drop = part5.configure(plotting, drop_epochs=[2])
     write_record(one_drop, tmp_path, np.repeat([*before, *after], 4))
     runs = part5.train_schedules(plotting)
     assert {key: run.drop_epochs for key, (run,) in runs.items()} == {
