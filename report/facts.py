@@ -82,8 +82,8 @@ def sample(values: Sequence[float]) -> Sample:
 
 
 def student(freedom: float) -> float:
-    """Return the 97.5th percentile of Student's t distribution; from 20 degrees on that of 20."""
-    return STUDENT[min(int(freedom), len(STUDENT)) - 1]
+    """Return the 97.5th percentile of Student's t distribution. From 20 on it is that of 20."""
+    return float(np.interp(freedom, np.arange(1, len(STUDENT) + 1), STUDENT))
 
 
 def half_width(values: Sequence[float]) -> float:
