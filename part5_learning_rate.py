@@ -116,7 +116,7 @@ def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
     `load_finished` ends the others while a record is missing.
     """
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
-    drop = read_off(configure(options), options)
+    drop = read_off(configure(options, LEARNING_RATES["1"]), options)
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
     one_drop = replicate(configure(options, drop_epochs=[drop]), options.runs)
     run_missing(one_drop, train_run, options, by_process_0=True)

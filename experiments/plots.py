@@ -3,7 +3,8 @@
 The module does not import utils.py, so that the course's own file can replace that. Each value is
 the mean over an epoch, drawn at the epoch's middle, so that bands show how runs differ and not how
 noisy a curve is. In part 3 a band is one standard deviation to either side of the mean. In parts 4
-and 5 it extends from the lowest to the highest run, and the line is the median.
+and 5 it extends from the lowest to the highest run. The line is the median in part 4, where runs
+leave a plateau at different times, and the mean in part 5.
 """
 
 import io
@@ -129,8 +130,9 @@ def plot_learning_rates(
         for k, (key, rate) in enumerate(rates.items()):
             records = finished[key]
             label = f"learning rate {rate} ({count_runs(records)})"
-            _plot_range(loss_axes, _by_epoch(records, "loss_curve"), label=label, **look(k))
-            _plot_range(acc_axes, _by_epoch(records, "val_acc_curve"), **look(k))
+            by_epoch = _by_epoch(records, "loss_curve")
+            _plot_range(loss_axes, by_epoch, line=np.mean, label=label, **look(k))
+            _plot_range(acc_axes, _by_epoch(records, "val_acc_curve"), line=np.mean, **look(k))
         loss_axes.set(title=f"{name}: training loss", ylabel="cross-entropy", xlabel="epoch")
         acc_axes.set(title="validation accuracy", ylabel="accuracy (%)", xlabel="epoch")
         for panel in (loss_axes, acc_axes):
@@ -163,8 +165,8 @@ def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Pa
             for k, (key, start, label) in enumerate(branches):
                 curves = _by_epoch(finished[key], "val_acc_curve")
                 from_epoch = max(start - 1, start_at)
-                shown = label if axes is panels[0] else None
-                _plot_range(axes, curves, from_epoch=from_epoch, label=shown, **look(k))
+                style = look(k) | {"label": label if axes is panels[0] else None}
+                _plot_range(axes, curves, from_epoch=from_epoch, line=np.mean, **style)
             for epoch, rate in ((first, medium), (second, slow)):
                 axes.axvline(epoch, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
                 if axes is panels[1]:  # where there is room
@@ -206,13 +208,12 @@ def _plot_band(axes: Axes, by_epoch: np.ndarray, **style: Any) -> None:
     _draw(axes, 0, mean, mean - deviation, mean + deviation, **style)
 
 
-def _plot_range(axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, **style: Any) -> None:
-    """Draw the median over the runs of (runs, epochs) with a band from the lowest to the highest.
-
-    A few runs, some of which leave a plateau later than others, are not normally distributed.
-    """
+def _plot_range(
+    axes: Axes, by_epoch: np.ndarray, from_epoch: int = 0, line=np.median, **style: Any
+) -> None:
+    """Draw a line through (runs, epochs) with a band from the lowest to the highest run."""
     values = by_epoch[:, from_epoch:]
-    lines = (function(values, axis=0) for function in (np.median, np.min, np.max))
+    lines = (function(values, axis=0) for function in (line, np.min, np.max))
     _draw(axes, from_epoch, *lines, **style)
 
 

@@ -437,15 +437,16 @@ def the_schedule_ends_above_adam(facts: dict) -> tuple[bool, str]:
 
 
 def adam_starts_faster(facts: dict) -> tuple[bool, str]:
-    """Adam is over a point ahead in epoch 1, and the means differ by under one from epoch 3 on"""
+    """Adam leads in epochs 1 and 2, and the means differ by under a point up to the first drop"""
     lead = facts["from5"]["numbers"]["lead"]
-    return lead["start"] > 1 > lead["before"], f"{lead}"
+    return min(lead["start"]) > 0 and max(map(abs, lead["before"])) < 1, f"{lead}"
 
 
 def adam_still_rises(facts: dict) -> tuple[bool, str]:
     """after the epochs of the constant rates Adam rises by more than the schedule"""
-    rise = facts["from5"]["numbers"]["late_rise"]
-    return rise["adam"] > max(0, rise["two_drops"]), f"{rise}"
+    numbers = facts["from5"]["numbers"]
+    adam, schedule = numbers["adam_rise"]["mean"], numbers["late_rises"]["two_drops"]["mean"]
+    return adam > max(0, schedule), f"Adam {adam}, schedule {schedule}"
 
 
 # All functions above

@@ -45,7 +45,7 @@ AT_CHANCE, LEFT = 0.01, 0.1  # a loss within 0.01 of ln 10 is at it; one 0.1 bel
 LATE = 3  # epochs at the end over which a rise is measured
 RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
 CONTRASTED = ("automobile", "truck", "horse")
-LEVELS = 50  # validation accuracies at which speeds are compared
+LEVELS = 1000  # validation accuracies at which speeds are compared
 SPEED_LEVEL = 60  # the validation accuracy in percent by whose first epoch speeds are compared
 
 
@@ -593,8 +593,24 @@ def differences(
 
     Returns the differences, their mean, and half the width of its 95 % confidence interval.
     """
-    each = [float(value(a) - value(b)) for a, b in same_seed(one, other)]
+    return with_interval(float(value(a) - value(b)) for a, b in same_seed(one, other))
+
+
+def with_interval(values: Iterable[float]) -> dict[str, Any]:
+    """Return `values`, their mean, and half the width of its 95 % confidence interval."""
+    each = list(values)
     return {"each": each, "mean": mean_of(each), "width": half_width(each)}
+
+
+def late_rises(records: Sequence[Record], since: int) -> dict[str, Any]:
+    """Return how far each run's validation accuracy rises from an epoch, from 0, to the last."""
+    return with_interval(val_acc(-1)(record) - val_acc(since)(record) for record in records)
+
+
+def gap_at_end(record: Record) -> float:
+    """Return training minus validation accuracy in the last epoch of a run."""
+    train, val = (mean_by_epoch([record], f"{kind}_acc_curve")[-1] for kind in ("train", "val"))
+    return float(train - val)
 
 
 def test_acc(record: Record) -> float:
@@ -628,17 +644,28 @@ def speed_facts(roles: Roles, val: Curves) -> dict:
         "final_001": [float(mean_by_epoch([record])[-1]) for record in roles["sgd_001"]],
         "catch_up": catch_up,
         "factors": [(last - 0.5) / epochs for epochs in catch_up],
+        "factors_by_run": [
+            low_and_high(
+                (last - 0.5) / epochs_until(float(slow[-1]), fast)
+                for pair in same_seed(roles[faster], roles[slower])
+                for fast, slow in [[mean_by_epoch([record]) for record in pair]]
+            )
+            for faster, slower in pairwise(RATES)
+        ],
         "low_factors": {
             fast: low_and_high(speed_up(v, points[fast], points[slow]) for v in low_levels)
             for fast, slow in pairwise(RATES)
         },
-        "low_factors_by_run": low_and_high(
-            speed_up(v, fast, slow)
-            for pair in same_seed(roles["sgd_01"], roles["sgd_001"])
-            for fast, slow in [[smooth_points([record]) for record in pair]]
-            for v in low_levels
-            if v <= slow.max()  # each as far as it gets
-        ),
+        "low_factors_by_run": {
+            faster: low_and_high(
+                speed_up(v, fast, slow)
+                for pair in same_seed(roles[faster], roles[slower])
+                for fast, slow in [[smooth_points([record]) for record in pair]]
+                for v in low_levels
+                if v <= slow.max()  # each as far as it gets
+            )
+            for faster, slower in pairwise(RATES)
+        },
         "later_factors": low_and_high(
             speed_up(v, points["sgd_1"], points["sgd_01"]) for v in levels
         ),
@@ -654,7 +681,7 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
     second_noise = min(next_drop + 1, end)
     return {
         "noise": [[noise(r, epoch) for r in roles["two_drops"]] for epoch in (drop, drop + 1)],
-        "noise_end": {role: [noise(r, last) for r in roles[role]] for role in RATES},
+        "noise_end": {role: [noise(r, last) for r in roles[role]] for role in (*RATES, "one_drop")},
         "losses": [[value_at(e, loss[role]) for role in loss] for e in (drop, last - 1)],
         "first_drop": [value_at(drop, val[role]) for role in with_and_without],
         "at_constants_end": [value_at(last - 1, val[role]) for role in with_and_without],
@@ -669,9 +696,11 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
         "second_drop_gain": {
             "validation": differences(*both, val_acc(-1)), "test": differences(*both, test_acc),
         },
+        "late_rises": {role: late_rises(roles[role], last - 1) for role in SCHEDULES},
         "at_end": [float(val[role][-1]) for role in SCHEDULES],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
         "gaps_at_end": [float(gap[role][-1]) for role in (*SCHEDULES, "adam")],
+        "adam_gap": differences(roles["two_drops"], roles["adam"], gap_at_end),
     }  # fmt: skip
 
 
@@ -687,10 +716,10 @@ def adam_facts(roles: Roles, val: Curves, drop: int, adam_of_part3: Sequence[Rec
         },
         "against_adam_3": {"mean": tests[0][0] - tests[1][0], "width": welch_width(*tests)},
         "lead": {
-            "start": float(-lead[0]), "before": float(np.abs(lead[2:drop]).max(initial=0)),
+            "start": (-lead[:2]).tolist(), "before": low_and_high(lead[2:drop].tolist()),
             "highest": float(lead.max()), "end": float(lead[-1]),
         },
-        "late_rise": {r: float(val[r][-1] - val[r][last - 1]) for r in ("two_drops", "adam")},
+        "adam_rise": late_rises(adam, last - 1),
     }  # fmt: skip
 
 
@@ -701,15 +730,8 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     train = {r: mean_by_epoch(records, "train_acc_curve") for r, records in roles.items()}
     drops = roles["two_drops"][0].config["drop_epochs"]
     drop = drops[0]
-    # Of the difference of two single runs: a root of two times the deviation of one
-    accuracies = {
-        "validation": final(part3[name], "val_acc_curve"),
-        "test": [test_acc(record) for record in part3[name]],
-    }
-    deviations = {kind: deviation(values) for kind, values in accuracies.items()}
     numbers = {
         "final": {role: float(values[-1]) for role, values in val.items()},
-        "between_runs": {kind: std and std * math.sqrt(2) for kind, std in deviations.items()},
         "constant": [value_at(drop - 1, val["sgd_1"]), float(val["sgd_1"].max())],
         **speed_facts(roles, val),
         **schedule_facts(roles, val, train, drops),
@@ -741,7 +763,7 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "drops": drops,
         "ruled_drops": ruled,
         "other_rules": [
-            [plateaus(role, *rule)[0] for role in ("sgd_1", "one_drop")]
+            [epochs_text(plateaus(role, *rule)) for role in ("sgd_1", "one_drop")]
             for rule in ((3, 1.0), (2, 0.5), (3, 0.25))
         ],
         "plateaus": [epochs_text(plateaus(role)) for role in ("sgd_1", "one_drop")],

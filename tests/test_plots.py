@@ -388,7 +388,7 @@ def test_part3_spread_is_mean_and_standard_deviation_of_the_means_over_epochs(mo
     assert any("4 runs" in name for name in colors(loss.figure))
 
 
-def test_spreads_of_parts_4_and_5_are_median_and_range(monkeypatch):
+def test_spreads_are_median_and_range_in_part_4_and_mean_and_range_in_part_5(monkeypatch):
     four, one = FOUR_RUNS, FOUR_RUNS[3:]
     relu_loss, sigmoid_loss, relu_grad, sigmoid_grad = axes_of(
         monkeypatch, plots.plot_activation_spread,
@@ -397,9 +397,12 @@ def test_spreads_of_parts_4_and_5_are_median_and_range(monkeypatch):
     loss, accuracy = axes_of(
         monkeypatch, plots.plot_learning_rates, "net", {"1": four, "01": one}, {"1": 0.1}
     )
-    for axes, start in ((relu_loss, 0), (relu_grad, 10), (loss, 0), (accuracy, 40)):
+    medians, means = [1, 21], [2, 22]
+    for axes, start, line in (
+        (relu_loss, 0, medians), (relu_grad, 10, medians), (loss, 0, means), (accuracy, 40, means),
+    ):  # fmt: skip
         edges = [[start + 1, start + 5], [start + 21, start + 25]]
-        assert band(axes) == ([0.5, 1.5], [start + 1, start + 21], edges)
+        assert band(axes) == ([0.5, 1.5], [start + y for y in line], edges)
     for axes, start in ((sigmoid_loss, 0), (sigmoid_grad, 10)):
         assert band(axes)[1] == [start + 5, start + 25]
 
@@ -409,7 +412,8 @@ def test_schedules_are_marked_at_the_end_of_the_epochs_that_they_drop_after(monk
     kinds = {"1": (0, ()), "one drop": (10, (3,)), "two drops": (20, (3, 7)), "Adam": (30, ())}
     finished = {
         key: [record(config={"epochs": 10, "learning_rates": rates[: len(drops) + 1],
-                             "drop_epochs": drops}, val_acc_curve=np.repeat(np.arange(10), 2) + k)]
+                             "drop_epochs": drops}, val_acc_curve=np.repeat(np.arange(10), 2) + y)
+              for y in (k - 1, k - 1, k + 2)]
         for key, (k, drops) in kinds.items()
     }  # fmt: skip
     axes, zoomed = axes_of(monkeypatch, plots.plot_schedules, "net", finished)
