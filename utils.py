@@ -66,7 +66,7 @@ def part3Plots(
     accuracies. The gap is training minus validation accuracy.
     """
     families = _families([result["name"] for result in results])
-    short = [str(result["name"]).partition(" (")[0] for result in results]  # the legend has all
+    short = [_short_name(result) for result in results]  # the legend has all
     unit = _accuracy_unit([v for r in results for v in (*r["train_acc_curve"], r["test_acc"])])
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, 2, figsize=(9, 9))
@@ -135,7 +135,7 @@ def part4Plots(
                     share = (
                         "all" if zeros == len(magnitudes) else f"{zeros:,} of {len(magnitudes):,}"
                     )
-                    hidden.append(f"{str(result['name']).partition(' (')[0]}, {share} points")
+                    hidden.append(f"{_short_name(result)}, {share} points")
             loss_axes.set_title(f"training loss, {name}")
             grad_axes.set_title(f"gradient magnitude of the first layer, {name}")
             if huge:
@@ -235,6 +235,11 @@ def _look(k: int, **changes) -> dict:
         "linewidth": 2,
     }
     return look | changes
+
+
+def _short_name(result: dict) -> str:
+    """Return the name of a result without its suffix, such as " (quick)"."""
+    return str(result["name"]).partition(" (")[0]
 
 
 def _families(names: Sequence) -> list[int]:

@@ -113,16 +113,14 @@ def standard_errors(one: Sample, other: Sample) -> float:
     return abs(one[0] - other[0]) / max(math.sqrt(sum(variances)), 1e-9)
 
 
+def final_gaps(records: Sequence[Record]) -> np.ndarray:
+    """Return training minus validation accuracy in the last epoch of each run: (runs,)."""
+    return final(records, "train_acc_curve") - final(records, "val_acc_curve")
+
+
 def gap_groups(order: Sequence[str], variants: Variants) -> list[list[str]]:
-    """Return `order`, which is by the gap, cut where neighbours differ clearly.
-
-    The gap of a run is that between its training and validation accuracy in the last epoch.
-    """
-
-    gaps = [
-        sample(final(variants[name], "train_acc_curve") - final(variants[name], "val_acc_curve"))
-        for name in order
-    ]
+    """Return `order`, by the gap of the last epoch, cut where neighbours differ clearly."""
+    gaps = [sample(final_gaps(variants[name])) for name in order]
     groups = [[order[0]]]
     for name, neighbours in zip(order[1:], pairwise(gaps), strict=True):
         if standard_errors(*neighbours) >= CLEAR:
@@ -607,12 +605,6 @@ def late_rises(records: Sequence[Record], since: int) -> dict[str, Any]:
     return with_interval(val_acc(-1)(record) - val_acc(since)(record) for record in records)
 
 
-def gap_at_end(record: Record) -> float:
-    """Return training minus validation accuracy in the last epoch of a run."""
-    train, val = (mean_by_epoch([record], f"{kind}_acc_curve")[-1] for kind in ("train", "val"))
-    return float(train - val)
-
-
 def test_acc(record: Record) -> float:
     """Return the test accuracy of a run in percent."""
     return record.test_acc
@@ -641,7 +633,7 @@ def speed_facts(roles: Roles, val: Curves) -> dict:
     points = {role: smooth_points(roles[role]) for role in RATES}
     low_levels, levels = np.linspace(15, end_001, LEVELS), np.linspace(end_001, end_01, LEVELS)
     return {
-        "final_001": [float(mean_by_epoch([record])[-1]) for record in roles["sgd_001"]],
+        "final_001": final(roles["sgd_001"], "val_acc_curve").tolist(),
         "catch_up": catch_up,
         "factors": [(last - 0.5) / epochs for epochs in catch_up],
         "factors_by_run": [
@@ -700,7 +692,9 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
         "at_end": [float(val[role][-1]) for role in SCHEDULES],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
         "gaps_at_end": [float(gap[role][-1]) for role in (*SCHEDULES, "adam")],
-        "adam_gap": differences(roles["two_drops"], roles["adam"], gap_at_end),
+        "adam_gap": differences(
+            roles["two_drops"], roles["adam"], lambda record: float(final_gaps([record])[0])
+        ),
     }  # fmt: skip
 
 

@@ -259,7 +259,7 @@ def test_schedule_and_adam_are_compared_seed_by_seed():
         for pattern in ("cnn_4_drop_.*_", "cnn_4_adam")
     )
 
-    def facts_with(**tests):
+    def facts_with(tests):
         for name, seeds in tests.items():
             (first, *_) = variants["part5"][name]
             variants["part5"][name] = [
@@ -269,15 +269,15 @@ def test_schedule_and_adam_are_compared_seed_by_seed():
             ]  # fmt: skip
         return facts.part5_facts("cnn_4", variants["part3"], variants["part5"])
 
-    known = facts_with(**{schedule: {0: 60.0, 1: 61.0, 3: 63.0}, adam: {1: 51.5, 3: 52.5}})
+    known = facts_with({schedule: {0: 60.0, 1: 61.0, 3: 63.0}, adam: {1: 51.5, 3: 52.5}})
     pairs = known["text"]["against_adam"]["test"]
     assert pairs == {"each": ["9.5", "10.5"], "mean": "10.0", "width": "6.4"}  # 12.706 * 0.5
     assert known["undecided"] == []  # the validation curves are copies, with one difference
-    known = facts_with(**{adam: {1: 51.5, 3: 62.5}})
+    known = facts_with({adam: {1: 51.5, 3: 62.5}})
     assert known["numbers"]["against_adam"]["test"]["each"] == [9.5, 0.5]
     assert known["undecided"] == ["test"]
-    assert facts_with(**{adam: {1: 71.5, 3: 72.5}})["undecided"] == ["test"]  # Adam is ahead
-    known = facts_with(**{adam: {9: 51.5}})
+    assert facts_with({adam: {1: 71.5, 3: 72.5}})["undecided"] == ["test"]  # Adam is ahead
+    known = facts_with({adam: {9: 51.5}})
     assert known["text"]["against_adam"]["test"]["mean"] == "–"  # no run has a partner
     assert known["undecided"] == ["validation", "test"]
 
@@ -459,3 +459,4 @@ def test_synthetic_report_says_so_on_every_page(numbers, tmp_path):
     assert all("synthetic" in text for text in texts)
     first_page = " ".join(texts[0].split())
     assert "written for CIFAR-10" in first_page
+    assert "one pair of runs" in first_page
