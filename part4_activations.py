@@ -21,7 +21,7 @@ from experiments.config import RunConfig, replicate
 from experiments.plots import plot_activation_spread
 from experiments.records import Record
 from experiments.runner import load_finished, run_missing
-from experiments.storage import save_dictionary
+from experiments.storage import UserError, save_dictionary
 from experiments.training import evaluate, new_model, new_optimizer, train
 
 from data import BatchLoader, Data
@@ -65,10 +65,7 @@ def part_name(options: Namespace) -> str:
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network and record its loss and gradient: task 1 of section 4.1.
 
-    data: from `data.prepare`, which `experiments.runner` calls: scaled to `config.pixel_range` and
-    split by `config.split_seed`.
-    `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
-    accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
+    Arguments and result are as in part 3.
     """
     # "replaces ReLU": models.build puts config.activation wherever 3.1 has ReLU
     model = new_model(config, data.train.images.device)
@@ -141,6 +138,8 @@ def main() -> None:
         for name in ARCHITECTURES
         if all((name, a) in records for a in ACTIVATIONS)
     }
+    if not results:  # with --plot-only one activation of a network may be all there is
+        raise UserError(f"{options.out}: no network is recorded with both activations yet")
     part = part_name(options)
     if not options.plot_only:
         for name in names:  # task 2: "prefixing 'part4' in the front"

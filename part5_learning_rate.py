@@ -69,10 +69,7 @@ def configure(
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network, with a new optimizer for each of its learning rates: section 5.1.
 
-    data: from `data.prepare`, which `experiments.runner` calls: scaled to `config.pixel_range` and
-    split by `config.split_seed`.
-    `advance(step)` is called at every point. Returns the curves (lists of scalar tensors), the test
-    accuracy and the weights; `experiments.runner` makes NumPy arrays of them.
+    Arguments and result are as in part 3.
     """
     model = new_model(config, data.train.images.device)
     # "Shuffle training set after each epoch": each iteration draws a new order

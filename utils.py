@@ -1,11 +1,11 @@
 """The course's plotting helpers, written anew: same names, arguments and keys.
 
 This file imports nothing else of the package, and the course's own utils.py can take its place.
-Each helper creates SAVE_DIR, saves FILENAME.png there (named after the helper if there is no name)
-and closes the figure. A window opens only if there is a display. Curves have a point every 10
-steps. The axis counts epochs where a curve is as long as the assignment's full run, else
-steps. Accuracies may be percent or from 0 to 1. Colours are those of Okabe and Ito
-(https://jfly.uni-koeln.de/color/); line styles and markers differ as well.
+Each helper creates SAVE_DIR, saves FILENAME.png there (it has a default) and closes the figure. A
+window opens only if there is a display. Curves have a point every 10 steps. The axis counts epochs
+where a curve is as long as the assignment's full run, else steps. Accuracies may be percent or from
+0 to 1. Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/); line styles and
+markers differ as well.
 """
 
 import contextlib
@@ -200,7 +200,7 @@ def visualizeWeights(weights, save_dir: str, filename: str = "weights") -> None:
     with plt.rc_context(STYLE | {"font.size": 16}):
         figure, axes = _image_grid(math.ceil(len(images) / columns), columns, images, limit=True)
         figure.colorbar(axes[0, 0].images[0], ax=axes, label="weight", shrink=0.9, extend="both")
-        _save(figure, save_dir, filename, gray=True)
+        _save(figure, save_dir, filename or "weights", gray=True)
 
 
 def visualizeDataset(
@@ -219,7 +219,7 @@ def visualizeDataset(
         figure, axes = _image_grid(len(classes), num_samples_per_class, tiles)
         for row, label in enumerate(classes):
             axes[row, 0].set_ylabel(str(label), rotation=0, ha="right", va="center")
-        _save(figure, save_dir, filename, gray=True)
+        _save(figure, save_dir, filename or "dataset", gray=True)
 
 
 # ---- Curves

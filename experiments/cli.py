@@ -190,7 +190,7 @@ def _parse_launcher(parser: Parser, options: argparse.Namespace) -> None:
         )
 
 
-def default_out(dataset: str, quick: bool = False) -> Path:
+def default_out(dataset: str, quick: bool) -> Path:
     """Return the default folder: quick and synthetic results are not mistaken for full ones."""
     if dataset == "cifar10":
         return Path("results", "quick") if quick else Path("results")
@@ -320,8 +320,8 @@ def explain(error: BaseException) -> str | None:
         return f"no more threads or processes can be started ({line}); try --processes 1"
     if is_out_of_memory(error):
         return (
-            f"not enough memory ({line or 'MemoryError'}); "
-            "try fewer --processes, a smaller --batch-size, or --device cpu"
+            f"not enough memory ({line or 'MemoryError'}); free some, or where the script has "
+            "these options try fewer --processes, a smaller --batch-size, or --device cpu"
         )
     if isinstance(error, RuntimeError) and _MACHINE.search(line):
         return f"the GPU failed ({line}); repeat the command to continue, or try --device cpu"
@@ -352,7 +352,7 @@ def run(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(end="\r", file=sys.stderr)  # over a progress bar that was just being drawn
         status = 128 + stopped.args[0]
-        message = "stopped; finished runs are recorded; repeat the command to continue"
+        message = "stopped; what is finished is kept; repeat the command to continue"
     except Exception as error:
         status, explanation = 1, explain(error)
         if explanation is None:

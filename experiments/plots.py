@@ -25,22 +25,21 @@ from PIL import Image
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"]  # Okabe and Ito, as in utils.py
 LINE_STYLES: list[Any] = ["-", (0, (6, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1))]
 MARKERS = ["o", "s", "^", "D", "v"]
+MOST = 8  # images and kernels of part 2 that are shown
 LN_10 = np.log(10)  # the cross-entropy of ten equal probabilities
 STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
          "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10.5,
          "savefig.dpi": 140, "figure.constrained_layout.use": True}  # fmt: skip
 
 
-def plot_convolution(
-    images: np.ndarray, kernels: np.ndarray, out: np.ndarray, path: Path, most: int = 8
-) -> None:
+def plot_convolution(images: np.ndarray, kernels: np.ndarray, out: np.ndarray, path: Path) -> None:
     """Draw the first images (left), kernels (top) and maps of part 2, each kind on one scale.
 
     images: (N, C, H, W), kernels: (O, C, h, w), out: (N, O, H', W'). The first channel is shown.
     Zero is medium gray in kernels and maps.
     """
     images, kernels, out = (np.asarray(array, np.float64) for array in (images, kernels, out))
-    num_images, num_kernels = min(len(images), most), min(len(kernels), most)
+    num_images, num_kernels = min(len(images), MOST), min(len(kernels), MOST)
     shape = (num_images + 1, num_kernels + 1)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(*shape, figsize=(shape[1], shape[0]), squeeze=False)
@@ -145,9 +144,9 @@ def plot_learning_rates(
 def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Path) -> None:
     """Draw the validation accuracy of the two schedules of part 5 and of Adam.
 
-    The right panel shows the epochs from the first drop on. The schedules are the same as the
-    constant rate up to the first drop, and the same as each other up to the second. What is common
-    is drawn once.
+    The right panel begins with the last epoch before the first drop. The schedules are the same as
+    the constant rate up to the first drop, and the same as each other up to the second. What is
+    common is drawn once.
 
     finished: records by "1" (constant learning rate 0.1), "one drop", "two drops" and "Adam".
     """
@@ -161,7 +160,7 @@ def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Pa
     ]
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), width_ratios=(2, 3))
-        for axes, start_at in zip(panels, (0, max(first - 1, 0)), strict=True):
+        for axes, start_at in zip(panels, (0, first - 1), strict=True):
             for k, (key, start, label) in enumerate(branches):
                 curves = _by_epoch(finished[key], "val_acc_curve")
                 from_epoch = max(start - 1, start_at)
@@ -179,7 +178,7 @@ def plot_schedules(name: str, finished: Mapping[str, Sequence[Record]], path: Pa
         panels[0].set_ylabel("validation accuracy (%)")
         count = count_runs(finished["two drops"])
         panels[0].set_title(f"{name}, {count} of each", pad=18)
-        panels[1].set_title("from the first drop on", pad=18)
+        panels[1].set_title(f"from epoch {first} on", pad=18)
         figure.legend(loc="outside upper center", ncols=4, handlelength=3, columnspacing=1.5)
         save_figure(figure, path)
 

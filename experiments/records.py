@@ -77,7 +77,8 @@ def load(path: Path) -> Record:
         raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     except (ValueError, RecursionError) as error:
         raise DamagedRecord(
-            f"{path}: damaged ({error}); run the part without --plot-only to train it again"
+            f"{path}: damaged ({error}); move it away, or train it again, without --plot-only and "
+            "with --runs above its number"
         ) from error
     return Record(path, config, environment, arrays)
 
@@ -177,12 +178,14 @@ def _check_lengths(records: Sequence[Record]) -> None:
 def read_runs(out: Path, part: str, variant: str) -> list[Record]:
     """Return all records of a variant below `out`, in order.
 
-    Raises UserError if they have different definitions, and as `load` does.
+    Raises UserError if they have different definitions or lengths, and as `load` does.
     """
     records = [load(path) for path in _run_numbers(out / "runs" / part / variant).values()]
     for record in records:
         if record.config | {"seed": 0} != records[0].config | {"seed": 0}:
             raise UserError(f"{record.path}: has another definition than {records[0].path}")
+    if records:
+        _check_lengths(records)
     return records
 
 

@@ -64,7 +64,7 @@ def run_missing(
     share = runs if by_process_0 else runs[options.rank :: options.world_size]
     missing = [config for config in share if not _is_recorded(config, options.out)]
     if not missing:
-        if options.rank == 0:
+        if len(share) == len(runs):
             print(f"{runs[0].part}: nothing to train, all is recorded in {options.out}")
         return
     arrays = data.read(runs[0].dataset, options.data_dir, options.quick)

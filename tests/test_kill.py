@@ -23,7 +23,7 @@ from helpers_faults import (
 
 RUNS = 16
 OPTIONS = (*SYNTHETIC, "--runs", RUNS, "--processes", 1, "--out")  # one after the other
-STOPPED = "stopped; finished runs are recorded"
+STOPPED = "stopped; what is finished is kept"
 
 
 @pytest.fixture(scope="module")

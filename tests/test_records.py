@@ -196,6 +196,8 @@ def test_a_record_that_was_cut_to_another_length_is_not_averaged(tmp_path):
         write_record(config, tmp_path, np.ones(points))
     with pytest.raises(UserError, match=r"run_01.npz: 5 points, fewer .*run_00.npz; move it away"):
         load_results({"mlp_1": plan(opts)}, tmp_path, ["mlp_1"])
+    with pytest.raises(UserError, match=r"run_01.npz: 5 points"):
+        read_variants(tmp_path, "part3")
 
 
 def test_what_is_not_required_need_not_be_readable(tmp_path):
@@ -288,7 +290,7 @@ def test_damaged_records_are_reported_moved_aside_and_trained_again(tmp_path, ca
         path = tmp_path / FOLDER / f"run_{number:02d}.npz"
         damage(path)
         damaged[f"{FOLDER}/{path.stem}.damaged"] = path.read_bytes()
-        with pytest.raises(DamagedRecord, match=rf"{path}: damaged \(.*without --plot-only"):
+        with pytest.raises(DamagedRecord, match=rf"{path}: damaged \(.*only and with --runs"):
             load_results({name: plan(opts)[number : number + 1]}, tmp_path, [name])
         assert path.read_bytes() == damaged[f"{FOLDER}/{path.stem}.damaged"]
     capsys.readouterr()

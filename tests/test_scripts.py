@@ -110,6 +110,11 @@ def test_more_runs_leave_the_first_ones_curves_in_the_dictionaries(tiny_results,
     (out / "part4_unscaled_spread.png").unlink()
     call_script(*unscaled, "--plot-only")  # all that is recorded counts
     assert (out / "part4_unscaled_spread.png").exists()
+    shutil.rmtree(out / "runs/part4_unscaled/cnn_5_sigmoid")
+    before = (out / "part4_unscaled.png").read_bytes()
+    done = call_script(*PART4, "--unscaled", "--out", out, "--plot-only", status=1)
+    assert "no network is recorded with both activations yet" in done.stderr
+    assert (out / "part4_unscaled.png").read_bytes() == before
 
     for name in ("part4_cnn_5", "part5_mlp_2", "part5_mlp_2_schedules"):
         assert (out / f"{name}.pkl").read_bytes() == (tiny_results / f"{name}.pkl").read_bytes()

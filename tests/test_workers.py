@@ -30,7 +30,7 @@ import part3_architectures as part3
 
 OPTIONS = (*SYNTHETIC, "--epochs", 15, "--out", "out", "--runs", 5)
 WORKERS = (*OPTIONS, "--processes", 2)
-STOPPED = "stopped; finished runs are recorded"
+STOPPED = "stopped; what is finished is kept"
 
 
 # ---- What is shown
