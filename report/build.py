@@ -4,8 +4,9 @@
     python -m report.build                     # report/hw1_report.pdf, without a person's name
 
 Every number comes from RESULTS/summary.json (python -m report.summary), RESULTS/measurements.json
-(python -m report.measure) and the records. What the prose says about them is checked (claims.py).
-Sentences that do not hold for these results are marked and listed; --strict stops there instead.
+(python -m report.measure), part 2's files and the records. What the prose says about them is
+checked (claims.py). Sentences that do not hold for these results are marked and listed; --strict
+stops there instead.
 """
 
 import ast
@@ -100,7 +101,7 @@ def read_summary(results: Path) -> dict:
     if "dataset" not in summary:
         raise UserError(f"{path}: cannot be read (no dataset in it); make it with: {make}")
     options = f"--out {results}" + (summary["dataset"] == "synthetic") * " --dataset synthetic"
-    options += (results.name == "synthetic") * " --quick"
+    options += (results.name in ("synthetic", "quick")) * " --quick"
     if problem := missing(summary, results):
         what, command = problem
         wanted = options if command.startswith(("part3", "part4", "part5")) else f"--out {results}"

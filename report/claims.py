@@ -2,7 +2,7 @@
 
 A claim is a function of the facts, and its docstring is what it says. It returns whether it holds
 and the numbers that decide. Sentences that can go either way are no claims: their
-wording is chosen in the .typ files.
+wording is chosen in the .typ files. `full_protocol` marks no sentence, the whole text presumes it.
 """
 
 import math
@@ -10,7 +10,7 @@ from itertools import pairwise
 from types import FunctionType
 
 from report.facts import AT_CHANCE, CHANCE, CLEAR, CNNS, LEFT, MLPS, RATES, compare
-from report.measure import LAYERS, estimated_ratio
+from report.measure import LAYERS
 
 
 def full_protocol(facts: dict) -> tuple[bool, str]:
@@ -64,11 +64,12 @@ def every_gap_is_positive(facts: dict) -> tuple[bool, str]:
 
 
 def cnn_4_is_best(facts: dict) -> tuple[bool, str]:
-    """cnn_4 has the highest mean test accuracy, clearly above cnn_3 as the second"""
+    """cnn_4 has the highest mean test accuracy, clearly above cnn_3 as the second and cnn_5"""
     order, rows = facts["from3"]["order"], facts["part3"]
-    against = compare(rows["cnn_4"], rows["cnn_3"])
-    holds = order[:2] == ["cnn_4", "cnn_3"] and against["clear"]
-    return holds, f"order {order}, {against['errors']} standard errors, limit {CLEAR}"
+    against = [compare(rows["cnn_4"], rows[other]) for other in ("cnn_3", "cnn_5")]
+    holds = order[:2] == ["cnn_4", "cnn_3"] and all(c["clear"] for c in against)
+    errors = [comparison["errors"] for comparison in against]
+    return holds, f"order {order}, standard errors {errors}, limit {CLEAR}"
 
 
 def ten_runs_distinguish_no_further(facts: dict) -> tuple[bool, str]:
@@ -99,14 +100,6 @@ def gap_groups_follow_the_parameters(facts: dict) -> tuple[bool, str]:
     sizes = [[facts["part3"][name]["parameters"] for name in group] for group in groups]
     ordered = all(max(few) < min(many) for few, many in pairwise(sizes))
     return len(groups) == 3 and ordered, f"groups {groups}, parameters {sizes}"
-
-
-def accuracy_rises_and_falls(facts: dict) -> tuple[bool, str]:
-    """the mean test accuracy of cnn_4 is clearly above those of cnn_3 and cnn_5"""
-    rows = facts["part3"]
-    found = [compare(rows["cnn_4"], rows[other]) for other in ("cnn_3", "cnn_5")]
-    holds = all(c["higher"] and c["clear"] for c in found)
-    return holds, f"standard errors {[c['errors'] for c in found]}, limit {CLEAR}"
 
 
 def deeper_still_improve(facts: dict) -> tuple[bool, str]:
@@ -253,8 +246,7 @@ def batches_disagree_more_and_more(facts: dict) -> tuple[bool, str]:
 
 def ratios_follow_the_estimate(facts: dict) -> tuple[bool, str]:
     """before training sigmoid over ReLU follows the estimate within a factor of 1.2 on average"""
-    ratios = {n: r["mean"] for n, r in facts["measured"]["numbers"]["start"]["ratio"].items()}
-    off = {n: max(r / estimated_ratio(n), estimated_ratio(n) / r) for n, r in ratios.items()}
+    off = facts["measured"]["off"]
     return max(off.values()) < 1.2 and set(off) == set(LAYERS), f"factors {off}"
 
 
@@ -346,6 +338,11 @@ def drops_are_read_off(facts: dict) -> tuple[bool, str]:
     return drops == ruled, f"drops {drops}, by the rule {ruled}"
 
 
+def five_runs_were_planned(facts: dict) -> tuple[bool, str]:
+    """each variant of part 5 has five runs"""
+    return facts["from5"]["runs"] == "five times", f"run {facts['from5']['runs']}"
+
+
 def larger_rates_are_faster(facts: dict) -> tuple[bool, str]:
     """0.1 ends above 0.01 and 0.01 above 0.001, each three to ten times sooner"""
     numbers = facts["from5"]["numbers"]
@@ -355,17 +352,18 @@ def larger_rates_are_faster(facts: dict) -> tuple[bool, str]:
 
 
 def the_factor_is_near_ten_for_small_rates(facts: dict) -> tuple[bool, str]:
-    """at low accuracies 0.01 is 8 to 12 times as fast as 0.001, and 0.1 under 9 times as 0.01"""
-    factors = facts["from5"]["numbers"]["low_factors"]
-    low, high = factors["sgd_01"]
-    return 8 <= low <= high <= 12 and factors["sgd_1"][1] < 9, f"factors {factors}"
+    """0.01 is 8 to 11 times as fast as 0.001, at the end under 10, and 0.1 under 9 times as 0.01"""
+    numbers = facts["from5"]["numbers"]
+    factors, end = numbers["low_factors_by_run"], numbers["factors_by_run"][1]
+    holds = 8 <= factors["sgd_01"][0] <= factors["sgd_01"][1] < 11 and factors["sgd_1"][1] < 9
+    return holds and end[1] < 10, f"factors {factors}, at the end {end}"
 
 
 def noise_falls_at_the_drop(facts: dict) -> tuple[bool, str]:
-    """in every run the scatter of the validation accuracy is less than half after the first drop"""
-    before, after = facts["from5"]["numbers"]["noise"]
-    holds = all(low < high / 2 for high, low in zip(before, after, strict=True))
-    return holds, f"before {before}, after {after}"
+    """in every run the first drop reduces the scatter of the next epoch to less than half"""
+    constant, dropped = facts["from5"]["numbers"]["noise"]
+    holds = all(low < high / 2 for high, low in zip(constant, dropped, strict=True))
+    return holds, f"constant rate {constant}, after the drop {dropped}"
 
 
 def a_tenth_is_noisiest(facts: dict) -> tuple[bool, str]:
@@ -388,13 +386,20 @@ def the_first_drop_keeps_its_lead(facts: dict) -> tuple[bool, str]:
 
 
 def the_second_drop_does_little(facts: dict) -> tuple[bool, str]:
-    """the second drop changes accuracies by under a point, and by chance as far as is known"""
+    """the second drop changes runs by under 0.7 points; only in validation the gain exceeds 0"""
     numbers = facts["from5"]["numbers"]
     two, one = numbers["second_drop"]
-    ends = list(numbers["second_drop_gain"].values())
-    each = [two - one, *(x for end in ends for x in end["each"])]
-    unsure = all(end["width"] is None or abs(end["mean"]) <= end["width"] for end in ends)
-    return max(map(abs, each)) < 1 and unsure, f"differences {each}, {ends}"
+    val, test = (numbers["second_drop_gain"][kind] for kind in ("validation", "test"))
+    each = [two - one, *val["each"], *test["each"]]
+    holds = val["mean"] > val["width"] and 0 < test["mean"] <= test["width"]
+    return max(map(abs, each)) < 0.7 and holds, f"differences {each}, {val}, {test}"
+
+
+def the_second_drop_stops_the_decline(facts: dict) -> tuple[bool, str]:
+    """at the end the accuracy falls with one drop, and in every run less or not with two"""
+    numbers = facts["from5"]["numbers"]
+    falls, gain = numbers["late_rises"]["one_drop"]["mean"], numbers["late_gain"]
+    return falls < 0 and min(gain["each"]) > 0, f"one drop {falls}, difference {gain}"
 
 
 def the_second_drop_calms(facts: dict) -> tuple[bool, str]:
@@ -437,15 +442,30 @@ def the_schedule_ends_above_adam(facts: dict) -> tuple[bool, str]:
 
 
 def adam_starts_faster(facts: dict) -> tuple[bool, str]:
-    """Adam leads in epochs 1 and 2, and the means differ by under a point up to the first drop"""
+    """Adam leads in epochs 1 and 2, then the schedule on average, but by no more than chance"""
     lead = facts["from5"]["numbers"]["lead"]
-    return min(lead["start"]) > 0 and max(map(abs, lead["before"])) < 1, f"{lead}"
+    between = lead["between"]
+    unsure = between["width"] is None or abs(between["mean"]) <= between["width"]
+    return min(lead["start"]) > 0 and min(lead["before"]) > 0 and unsure, f"{lead}"
+
+
+def rounding_moves_runs(facts: dict) -> tuple[bool, str]:
+    """Adam's runs of 3.1 are up to a point above those of 5.1, from which only rounding differs"""
+    each = facts["from5"]["numbers"]["rounding"]["each"]
+    return min(each) > 0 and 0.5 <= max(each) <= 1.5, f"differences {each}"
+
+
+def without_mixed_pairs_it_is_open(facts: dict) -> tuple[bool, str]:
+    """without pairs of two PyTorch versions the schedule leads Adam, but the intervals include 0"""
+    pairs = facts["from5"]["numbers"]["against_adam_unmixed"].values()
+    holds = all(0 < p["mean"] <= p["width"] for p in pairs if facts["from5"]["mixed_pairs"])
+    return holds, f"{list(pairs)}"
 
 
 def adam_still_rises(facts: dict) -> tuple[bool, str]:
     """after the epochs of the constant rates Adam rises by more than the schedule"""
     numbers = facts["from5"]["numbers"]
-    adam, schedule = numbers["adam_rise"]["mean"], numbers["late_rises"]["two_drops"]["mean"]
+    adam, schedule = (numbers["late_rises"][role]["mean"] for role in ("adam", "two_drops"))
     return adam > max(0, schedule), f"Adam {adam}, schedule {schedule}"
 
 
@@ -462,7 +482,7 @@ def failed(facts: dict) -> dict[str, dict[str, str]]:
     for claim in CLAIMS:
         try:
             holds, numbers = claim(facts)
-        except (KeyError, IndexError, TypeError, ValueError) as error:  # of other results than ours
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:  # of other results
             holds, numbers = False, f"cannot be computed ({type(error).__name__}: {error})"
         if not holds:
             found[claim.__name__] = {"says": claim.__doc__ or "", "numbers": numbers}

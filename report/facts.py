@@ -24,7 +24,7 @@ from report.measure import (
     mean_correlation,
 )
 from report.parameters import PARAMETERS
-from report.summary import Variants, accuracy_text, deviation, number_text, without_nan
+from report.summary import KINDS, Variants, accuracy_text, deviation, number_text, without_nan
 
 Sample = tuple[float, float | None, int]  # mean, standard deviation (None of a single run), size
 MLPS = [name for name in ARCHITECTURES if name.startswith("mlp")]
@@ -46,6 +46,8 @@ LATE = 3  # epochs at the end over which a rise is measured
 RATES, SCHEDULES = ("sgd_1", "sgd_01", "sgd_001"), ("two_drops", "one_drop")
 CONTRASTED = ("automobile", "truck", "horse")
 LEVELS = 1000  # validation accuracies at which speeds are compared
+LOW_LEVEL = 18  # the lowest of them in percent: below, single runs are still on the plateau
+SMALL = ("losses", "second_drop_gain", "late_rises", "late_gain")  # written with two decimals
 SPEED_LEVEL = 60  # the validation accuracy in percent by whose first epoch speeds are compared
 
 
@@ -71,7 +73,6 @@ def compare(one: dict, other: dict) -> dict:
     return {
         "difference": f"{abs(difference):.2f}",
         "errors": f"{errors:.1f}",
-        "higher": difference > 0,
         "clear": errors >= CLEAR,
     }
 
@@ -170,7 +171,7 @@ def part2_facts(results: Path) -> dict:
         "alike": {name: number_text(float(value), ".2f") for name, value in alike.items()},
         "images": out.shape[0],
         "kernels": out.shape[1],
-        "means": out.mean((2, 3)).tolist(),
+        "means": without_nan(out.mean((2, 3)).tolist()),
         "files": files,
         "difference": number_text(files["largest_difference"], ".1e"),
     }
@@ -238,11 +239,11 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
         }
         for name, ratio in measured["start"]["ratio"].items()
     }
-    off = [
-        max(r["mean"] / estimated_ratio(n), estimated_ratio(n) / r["mean"])
+    off = {
+        n: max(r["mean"] / estimated_ratio(n), estimated_ratio(n) / r["mean"])
         for n, r in measured["start"]["ratio"].items()
-    ]
-    start["off"] = f"{max(off):.1f}"
+    }
+    start["off"] = f"{max(off.values()):.1f}"
     start["seeds"] = measured["start"]["seeds"]
     few, many = (
         {
@@ -268,7 +269,7 @@ def measured_facts(results: Path, data_sha256: str) -> dict:
     }
     unscaled, pixels = measured["unscaled"], measured["pixels"]
     return {
-        "units": units, "kernels": kernels, "start": start, "training": training,
+        "units": units, "kernels": kernels, "start": start, "off": off, "training": training,
         "signal": {a: [f"{values[k]:.0e}" for k in (0, -1)]
                    for a, values in measured["signal"].items()},
         "unscaled": {"step": unscaled["step"], "weight": number_text(unscaled["weight"], ".0e")},
@@ -344,16 +345,12 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
     leaves = epochs_of_leaving(variants)
     unmoved = [unmoved_weights(record) for record in variants["cnn_5_sigmoid"]]
 
-    def fall(activation: str, point: str) -> str:
-        few, many = (rows[name][activation][point] for name in (CNNS[0], CNNS[-1]))
-        return two_digits(few / many)
-
     known = {
         "fall_range": {a: fall_range(variants, a, 0) for a in both},
         "fall_last_range": {a: fall_range(variants, a, -1) for a in both},
         "estimated_slopes": f"{estimated_ratio(CNNS[0]) / estimated_ratio(CNNS[-1]):.0f}",
-        "fall": {a: fall(a, "grad_first") for a in both},
-        "fall_last": {a: fall(a, "grad_last") for a in both},
+        "fall": {a: two_digits(fall(rows, a, "grad_first")) for a in both},
+        "fall_last": {a: two_digits(fall(rows, a, "grad_last")) for a in both},
         "leaves": leaves,
         "leaves_text": epochs_texts(leaves),
         "unmoved": unmoved[0],
@@ -367,11 +364,15 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         known["leaves_initialized"] = epochs_of_leaving(initialized)
         known["leaves_initialized_text"] = epochs_texts(known["leaves_initialized"])
         known["runs_initialized"] = runs_text(initialized)
-        few, many = (summary["part4_initialized"][name] for name in (CNNS[0], CNNS[-1]))
-        known["fall_initialized"] = {
-            a: f"{few[a]['grad_first'] / many[a]['grad_first']:.0f}" for a in both
-        }
+        rows = summary["part4_initialized"]
+        known["fall_initialized"] = {a: f"{fall(rows, a, 'grad_first'):.0f}" for a in both}
     return known
+
+
+def fall(rows: dict, activation: str, point: str) -> float:
+    """Return by what factor the gradient falls from cnn_3 to cnn_5, inf if it is zero there."""
+    few, many = (with_nan(rows[name][activation])[point] for name in (CNNS[0], CNNS[-1]))
+    return few / many if many else math.inf
 
 
 def epochs_of_leaving(variants: Variants) -> dict[str, dict[str, list[int | None]]]:
@@ -432,8 +433,8 @@ def unscaled_facts(rows: dict, unscaled: dict, by_part: dict[str, Variants]) -> 
     return {
         "blown_up": [n for n in unscaled
                      if not unscaled[n]["relu"]["loss_first"] < 2 * relu[n]["loss_first"]],
-        "dead": [n for n in unscaled if unscaled[n]["relu"]["grad_first"] == 0
-                 and unscaled[n]["relu"]["grad_last"] == 0],
+        "dead": [n for n in unscaled
+                 if not any(r["grad_curve"].any() for r in variants[f"{n}_relu"])],
         "stuck": [(n, a) for n, a in both
                   if all(abs(r[n][a]["loss_last"] - CHANCE) < AT_CHANCE for r in (rows, unscaled))],
         "better": [pair for pair in both if change[pair] < -0.05],
@@ -558,7 +559,7 @@ def epochs_until(level: float, values: np.ndarray, first: float = 0.5) -> float:
 def smooth_points(records: Sequence[Record]) -> np.ndarray:
     """Return the mean validation curve over the runs, each point the mean over nine around it."""
     curve = np.mean([record["val_acc_curve"] for record in records], axis=0, dtype=np.float64)
-    smooth = np.convolve(curve, np.full(9, 1 / 9), mode="valid") if len(curve) >= 9 else curve
+    smooth = np.convolve(curve, np.full(9, 1 / 9), mode="valid") if len(curve) >= 9 else curve[4:]
     return np.concatenate([curve[:4], smooth])  # the first ones as they are
 
 
@@ -584,6 +585,12 @@ def same_seed(one: Sequence[Record], other: Sequence[Record]) -> list[tuple[Reco
     return [(r, by_seed[r.config["seed"]]) for r in one if r.config["seed"] in by_seed]
 
 
+def mixed_pairs(one: Sequence[Record], other: Sequence[Record]) -> list[int]:
+    """Return which pairs of equal seeds, from 0, were made with different versions of PyTorch."""
+    pairs = [[r.environment.get("torch") for r in pair] for pair in same_seed(one, other)]
+    return [k for k, (a, b) in enumerate(pairs) if a != b]
+
+
 def differences(
     one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
 ) -> dict[str, Any]:
@@ -598,11 +605,6 @@ def with_interval(values: Iterable[float]) -> dict[str, Any]:
     """Return `values`, their mean, and half the width of its 95 % confidence interval."""
     each = list(values)
     return {"each": each, "mean": mean_of(each), "width": half_width(each)}
-
-
-def late_rises(records: Sequence[Record], since: int) -> dict[str, Any]:
-    """Return how far each run's validation accuracy rises from an epoch, from 0, to the last."""
-    return with_interval(val_acc(-1)(record) - val_acc(since)(record) for record in records)
 
 
 def test_acc(record: Record) -> float:
@@ -620,6 +622,11 @@ def val_acc(epoch: int) -> Callable[[Record], float]:
     return lambda record: value_at(epoch, mean_by_epoch([record]))
 
 
+def rise_since(epoch: int) -> Callable[[Record], float]:
+    """Return a function that returns how far it rises from an epoch, from 0, to the last one."""
+    return lambda record: val_acc(-1)(record) - val_acc(epoch)(record)
+
+
 Roles = dict[str, list[Record]]  # the records of part 5, by the keys in `roles_of_part5`
 Curves = dict[str, np.ndarray]  # means over each epoch and over the runs, by the same keys
 
@@ -631,7 +638,8 @@ def speed_facts(roles: Roles, val: Curves) -> dict:
     catch_up = [epochs_until(end_01, val["sgd_1"]), epochs_until(end_001, val["sgd_01"])]
     # Where accuracies are low an epoch is too long, so that recorded points tell
     points = {role: smooth_points(roles[role]) for role in RATES}
-    low_levels, levels = np.linspace(15, end_001, LEVELS), np.linspace(end_001, end_01, LEVELS)
+    low_levels = np.linspace(LOW_LEVEL, end_001, LEVELS)
+    levels = np.linspace(end_001, end_01, LEVELS)
     return {
         "final_001": final(roles["sgd_001"], "val_acc_curve").tolist(),
         "catch_up": catch_up,
@@ -670,9 +678,9 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
     with_and_without, both = ("one_drop", "sgd_1"), [roles[role] for role in SCHEDULES]
     gap = {role: train[role] - val[role] for role in roles}
     loss = {role: mean_by_epoch(roles[role], "loss_curve") for role in with_and_without}
-    second_noise = min(next_drop + 1, end)
+    second_noise, rise = min(next_drop + 1, end), rise_since(last - 1)
     return {
-        "noise": [[noise(r, epoch) for r in roles["two_drops"]] for epoch in (drop, drop + 1)],
+        "noise": [[noise(r, drop + 1) for r in roles[role]] for role in ("sgd_1", "one_drop")],
         "noise_end": {role: [noise(r, last) for r in roles[role]] for role in (*RATES, "one_drop")},
         "losses": [[value_at(e, loss[role]) for role in loss] for e in (drop, last - 1)],
         "first_drop": [value_at(drop, val[role]) for role in with_and_without],
@@ -688,7 +696,10 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
         "second_drop_gain": {
             "validation": differences(*both, val_acc(-1)), "test": differences(*both, test_acc),
         },
-        "late_rises": {role: late_rises(roles[role], last - 1) for role in SCHEDULES},
+        "late_rises": {
+            role: with_interval(map(rise, roles[role])) for role in (*SCHEDULES, "adam")
+        },
+        "late_gain": differences(*both, rise),
         "at_end": [float(val[role][-1]) for role in SCHEDULES],
         "train_at_end": [float(train[role][-1]) for role in SCHEDULES],
         "gaps_at_end": [float(gap[role][-1]) for role in (*SCHEDULES, "adam")],
@@ -700,20 +711,30 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
 
 def adam_facts(roles: Roles, val: Curves, drop: int, adam_of_part3: Sequence[Record]) -> dict:
     """Compare the schedule with two drops with Adam: 5.2.4."""
-    schedule, adam, last = roles["two_drops"], roles["adam"], len(val["sgd_1"])
+    schedule, adam = roles["two_drops"], roles["adam"]
     tests = [sample([test_acc(r) for r in records]) for records in (schedule, adam_of_part3)]
     lead = val["two_drops"] - val["adam"]
+    between = slice(2, drop)  # from epoch 3 to the first drop
+    against = {
+        "validation": differences(schedule, adam, val_acc(-1)),
+        "test": differences(schedule, adam, test_acc),
+    }
+    mixed = mixed_pairs(schedule, adam)
+    last_of_part3 = adam_of_part3[0].config["epochs"] - 1
     return {
-        "against_adam": {
-            "validation": differences(schedule, adam, val_acc(-1)),
-            "test": differences(schedule, adam, test_acc),
+        "against_adam": against,
+        "against_adam_unmixed": {
+            kind: with_interval(x for k, x in enumerate(pairs["each"]) if k not in mixed)
+            for kind, pairs in against.items()
         },
         "against_adam_3": {"mean": tests[0][0] - tests[1][0], "width": welch_width(*tests)},
         "lead": {
-            "start": (-lead[:2]).tolist(), "before": low_and_high(lead[2:drop].tolist()),
+            "start": (-lead[:2]).tolist(), "before": low_and_high(lead[between].tolist()),
+            "between": differences(schedule, adam, lambda r: mean_of(mean_by_epoch([r])[between])),
             "highest": float(lead.max()), "end": float(lead[-1]),
         },
-        "adam_rise": late_rises(adam, last - 1),
+        # The same runs, made with another version of PyTorch: what differs is the rounding
+        "rounding": differences(adam_of_part3, adam, val_acc(last_of_part3)),
     }  # fmt: skip
 
 
@@ -742,11 +763,7 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     undecided = [
         kind
         for kind, pairs in numbers["against_adam"].items()
-        if not pairs["mean"] > pairs["width"]  # the interval includes zero
-    ]
-    versions = [
-        {record.environment.get("torch") for record in pair}
-        for pair in same_seed(roles["two_drops"], roles["adam"])
+        if not pairs["mean"] > pairs["width"]  # the schedule is not clearly ahead
     ]
     numbers = without_nan(numbers)
     return {
@@ -762,32 +779,38 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         ],
         "plateaus": [epochs_text(plateaus(role)) for role in ("sgd_1", "one_drop")],
         "made": made_facts([r for records in roles.values() for r in records]),
-        "pairs": len(versions),
-        "mixed_pairs": [str(k) for k, of_pair in enumerate(versions, start=1) if len(of_pair) > 1],
+        "pairs": len(numbers["against_adam"]["test"]["each"]),
+        "mixed_pairs": [str(k + 1) for k in mixed_pairs(roles["two_drops"], roles["adam"])],
         "undecided": undecided,
         "passes_adam": first_epoch(val["two_drops"], float(val["adam"][-1])),
         "speed_level": SPEED_LEVEL,
         "reached": {r: first_epoch(v, SPEED_LEVEL) or "never" for r, v in val.items()},
+        "reached_by_run": {
+            role: epochs_text([first_epoch(mean_by_epoch([r]), SPEED_LEVEL) for r in roles[role]])
+            for role in ("two_drops", "adam")
+        },
+        "low_level": LOW_LEVEL,
+        "left_by_001": [
+            str(first_epoch(mean_by_epoch([r]), LOW_LEVEL) or "never") for r in roles["sgd_001"]
+        ],
         "numbers": numbers,
-        "text": with_decimals(numbers),
-        "losses": [[number_text(x, ".2f") for x in pair] for pair in numbers["losses"]],
+        "text": with_decimals(numbers) | {k: with_decimals(numbers[k], ".2f") for k in SMALL},
     }  # fmt: skip
 
 
-def with_decimals(value: dict | list | float | None) -> dict | list | str | None:
-    """Return a copy in which each number is a text with one decimal."""
+def with_decimals(value: Any, form: str = ".1f") -> dict | list | str | None:
+    """Return a copy in which each number is a text, with one decimal if nothing else is said."""
     if isinstance(value, dict):
-        return {key: with_decimals(item) for key, item in value.items()}
+        return {key: with_decimals(item, form) for key, item in value.items()}
     if isinstance(value, list):
-        return [with_decimals(item) for item in value]
-    return "–" if value is None else number_text(value, ".1f")
+        return [with_decimals(item, form) for item in value]
+    return "–" if value is None else number_text(value, form)
 
 
 def collect(summary: dict, results: Path) -> dict:
     """Return all of the above, as report.typ reads it."""
     architecture = reported_architecture(summary)
-    parts = ("part3", "part4", "part4_unscaled", "part4_initialized", "part5")
-    variants = {part: read_variants(results, part) for part in parts}
+    variants = {part: read_variants(results, part) for part in ("part3", *KINDS, "part5")}
     part5 = part5_facts(architecture, variants["part3"], variants["part5"])
     return with_texts(summary) | {
         "names": list(ARCHITECTURES),

@@ -119,7 +119,7 @@ def plot_start(gradients: Mapping[str, Mapping[str, Sequence[float]]], path: Pat
 # ---- 4.2.3: the first steps on unscaled inputs
 
 
-def dead_after(data: Data, steps: int = 50) -> dict[str, float | None]:
+def dead_after(data: Data) -> dict[str, float | None]:
     """Repeat the first steps of cnn_3 with ReLU on pixels from 0 to 255, run 0 of part 4.
 
     Returns the first step after which the second ReLU is zero for all of 500 images, and how large
@@ -135,7 +135,7 @@ def dead_after(data: Data, steps: int = 50) -> dict[str, float | None]:
             second_relu = model[:4](unscaled.images[:500])
         if second_relu.max() == 0:
             return {"step": point.step, "weight": model[-1].weight.abs().max().item()}
-        if point.step == steps:
+        if point.step == 50:
             break
     return {"step": None, "weight": None}
 
@@ -246,7 +246,9 @@ def either_way(areas: np.ndarray) -> np.ndarray:
 
 
 def mean_correlation(rows: np.ndarray) -> float:
-    """Return the mean correlation of two rows of an array (n, values)."""
+    """Return the mean correlation of two rows of an array (n, values), NaN if there is one row."""
+    if len(rows) < 2:
+        return math.nan
     return float(np.corrcoef(rows)[np.triu_indices(len(rows), 1)].mean())
 
 
@@ -308,14 +310,14 @@ def adjacent_correlations(kernels: np.ndarray) -> dict[str, float]:
     return {"pooled": float(pooled), "mean": float(mean)}
 
 
-def kernel_structure(records: Sequence[Record], permutations: int = PERMUTATIONS) -> dict:
+def kernel_structure(records: Sequence[Record]) -> dict:
     """Return the correlations of all runs' kernels and of kernels with shuffled weights."""
     generator = np.random.default_rng(0)
     kernels = np.concatenate([record["weights"][:, 0] for record in records]).astype(np.float64)
     centred = kernels - kernels.mean((1, 2), keepdims=True)
     found = adjacent_correlations(centred)
     shuffled = []
-    for _ in range(permutations):
+    for _ in range(PERMUTATIONS):
         flat = generator.permuted(centred.reshape(len(centred), -1), axis=1)
         shuffled.append(adjacent_correlations(flat.reshape(centred.shape)))
     return {

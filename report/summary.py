@@ -25,7 +25,8 @@ from models import ARCHITECTURES, build, num_parameters
 
 BEGIN, END = "<!-- tables of report.summary -->", "<!-- end of tables -->"
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
-PART4 = ("part4", "part4_unscaled", "part4_initialized")
+# What part 4 trains, and how the README calls it
+KINDS = {"part4": "", "part4_unscaled": ", inputs 0 to 255", "part4_initialized": ", initialized"}
 
 
 def deviation(values: Sequence[float]) -> float | None:
@@ -103,10 +104,10 @@ def summarise_part5(variants: Variants) -> dict:
 
 def summarise(out: Path) -> dict:
     """Return all numbers, as they stand in summary.json."""
-    parts = {part: read_variants(out, part) for part in ("part3", *PART4, "part5")}
+    parts = {part: read_variants(out, part) for part in ("part3", *KINDS, "part5")}
     summary = {
         "part3": summarise_part3(parts["part3"]),
-        **{part: summarise_part4(parts[part]) for part in PART4},
+        **{part: summarise_part4(parts[part]) for part in KINDS},
         "part5": summarise_part5(parts["part5"]),
     }
     records = [r for variants in parts.values() for runs in variants.values() for r in runs]
@@ -160,9 +161,6 @@ def _part5_order(row: dict) -> tuple:
     return row["optimizer"] != "SGD", len(row["drop_epochs"]), rates, row["drop_epochs"]
 
 
-KINDS = {"part4": "", "part4_unscaled": ", inputs 0 to 255", "part4_initialized": ", initialized"}
-
-
 def part3_table(summary: dict) -> str:
     """Return the README's table of part 3."""
     header = ["architecture", "parameters", "runs", "test accuracy", "best run",
@@ -184,7 +182,7 @@ def part4_table(summary: dict) -> str:
          *(number_text(r[f"loss_{point}"], ".3f") for point in ("first", "last")),
          *(number_text(r[f"grad_{point}"], ".1e") for point in ("first", "last")),
          accuracy_text(r)]
-        for part in PART4
+        for part in KINDS
         for name in ARCHITECTURES
         for activation, r in summary[part].get(name, {}).items()
     ]  # fmt: skip

@@ -251,6 +251,16 @@ def test_what_is_damaged_or_of_other_data_is_refused(file, content, said, number
         facts.measured_facts(tmp_path, numbers["data_sha256"])
 
 
+def test_one_image_and_maps_that_are_not_finite_can_be_reported(tmp_path):
+    shutil.copy(RESULTS / "part2.json", tmp_path)
+    np.save(tmp_path / "part2_out.npy", np.full((1, 2, 3, 3), np.nan, np.float32))
+    known = facts.part2_facts(tmp_path)
+    assert (known["images"], known["means"]) == (1, [[None, None]])
+    json.dumps(known, allow_nan=False)
+    assert facts.fall({n: {"relu": {"grad_first": g}} for n, g in (("cnn_3", 1.0), ("cnn_5", 0.0))},
+                      "relu", "grad_first") == math.inf  # fmt: skip
+
+
 def test_schedule_and_adam_are_compared_seed_by_seed():
     """Also if one of them lacks a run. Nothing is decided unless the schedule is clearly ahead."""
     variants = {part: read_variants(RESULTS, part) for part in ("part3", "part5")}
@@ -264,6 +274,7 @@ def test_schedule_and_adam_are_compared_seed_by_seed():
             (first, *_) = variants["part5"][name]
             variants["part5"][name] = [
                 replace(first, config=first.config | {"seed": seed},
+                        environment={"torch": "1.0" if accuracy < 52 else "2.0"},
                         arrays=first.arrays | {"test_acc": np.float32(accuracy)})
                 for seed, accuracy in seeds.items()
             ]  # fmt: skip
@@ -272,6 +283,8 @@ def test_schedule_and_adam_are_compared_seed_by_seed():
     known = facts_with({schedule: {0: 60.0, 1: 61.0, 3: 63.0}, adam: {1: 51.5, 3: 52.5}})
     pairs = known["text"]["against_adam"]["test"]
     assert pairs == {"each": ["9.5", "10.5"], "mean": "10.0", "width": "6.4"}  # 12.706 * 0.5
+    assert known["mixed_pairs"] == ["1"]
+    assert known["numbers"]["against_adam_unmixed"]["test"]["each"] == [10.5]
     assert known["undecided"] == []  # the validation curves are copies, with one difference
     known = facts_with({adam: {1: 51.5, 3: 62.5}})
     assert known["numbers"]["against_adam"]["test"]["each"] == [9.5, 0.5]
@@ -331,7 +344,6 @@ FALSE = {  # claim: what makes it false
     "mlps_have_the_largest_gaps": ("part3/cnn_3/train_acc_final", 20.0),
     "cnns_follow_their_parameters": ("from3/cnns_by_accuracy", ["cnn_3", "cnn_5", "cnn_4"]),
     "gap_groups_follow_the_parameters": ("from3/gap_groups", [["cnn_5", "mlp_1"], ["cnn_3"]]),
-    "accuracy_rises_and_falls": ("part3/cnn_5/test_acc_mean", 63.4),
     "deeper_still_improve": ("from3/late_rise/cnn_5", "0.1"),
     "cnn_5_fits_least": ("part3/cnn_5/gap", 5.0),
     "cnn_5_is_not_trained_as_far": ("from3/cnn_4_gap_at/cnn_5/mean", -2.0),
@@ -348,7 +360,7 @@ FALSE = {  # claim: what makes it false
     "the_signal_dies_in_deep_sigmoids": ("measured/numbers/signal/sigmoid/5", 1e-3),
     "contrast_tells_the_same_classes": ("measured/numbers/contrast/4", 0.8),
     "batches_disagree_more_and_more": ("measured/numbers/training/relu/all_images/15", 0.3),
-    "ratios_follow_the_estimate": ("measured/numbers/start/ratio/cnn_5/mean", 1e-4),
+    "ratios_follow_the_estimate": ("measured/off/cnn_5", 1.3),
     "most_weights_do_not_move": ("from4/unmoved/same", 30),
     "deep_sigmoid_cnns_stay_at_chance": ("part4/cnn_4/sigmoid/loss_last", 1.5),
     "initial_weights_free_the_sigmoid": ("from4/leaves_initialized/sigmoid/cnn_5/0", None),
@@ -362,17 +374,21 @@ FALSE = {  # claim: what makes it false
     "deep_networks_profit": ("from4/better", [["cnn_3", "sigmoid"]]),
     "deep_sigmoids_stay_stuck": ("from4/stuck", [["cnn_4", "sigmoid"]]),
     "drops_are_read_off": ("from5/drops/0", 2),
+    "five_runs_were_planned": ("from5/runs", "three times"),
     "larger_rates_are_faster": ("from5/numbers/factors/0", 1.5),
-    "the_factor_is_near_ten_for_small_rates": ("from5/numbers/low_factors/sgd_01/0", 5.0),
+    "the_factor_is_near_ten_for_small_rates": ("from5/numbers/low_factors_by_run/sgd_01/0", 5.0),
     "noise_falls_at_the_drop": ("from5/numbers/noise/1/1", 1.5),
     "a_tenth_is_noisiest": ("from5/numbers/noise_end/sgd_001/1", 9.0),
     "the_first_drop_helps": ("from5/numbers/against_constant/first_drop/each/0", 1.5),
     "the_first_drop_keeps_its_lead": ("from5/numbers/against_constant/constants_end/each/1", 1.5),
     "the_schedule_beats_the_adam_of_3_1": ("from5/numbers/against_adam_3/width", 5.0),
     "the_schedule_ends_above_adam": ("from5/numbers/against_adam/test/each/1", -0.1),
-    "adam_starts_faster": ("from5/numbers/lead/before/1", 1.2),
-    "adam_still_rises": ("from5/numbers/adam_rise/mean", 0.0),
-    "the_second_drop_does_little": ("from5/numbers/second_drop_gain/test/each/1", -1.1),
+    "adam_starts_faster": ("from5/numbers/lead/before/0", -0.2),
+    "adam_still_rises": ("from5/numbers/late_rises/adam/mean", 0.0),
+    "the_second_drop_does_little": ("from5/numbers/second_drop_gain/test/each/1", -0.8),
+    "without_mixed_pairs_it_is_open": ("from5/numbers/against_adam_unmixed/test/width", 1.0),
+    "rounding_moves_runs": ("from5/numbers/rounding/each/1", 0.0),
+    "the_second_drop_stops_the_decline": ("from5/numbers/late_gain/each/1", -0.1),
     "the_second_drop_calms": ("from5/numbers/second_drop_noise/0/1", 9.0),
     "the_second_drop_stops_the_fit": ("from5/numbers/train_at_end/0", 99.0),
     "lower_loss_after_the_drop": ("from5/numbers/losses/0/0", 2.0),
