@@ -451,8 +451,10 @@ def adam_starts_faster(facts: dict) -> tuple[bool, str]:
 
 def rounding_moves_runs(facts: dict) -> tuple[bool, str]:
     """Adam's runs of 3.1 are up to a point above those of 5.1, from which only rounding differs"""
-    each = facts["from5"]["numbers"]["rounding"]["each"]
-    return min(each) > 0 and 0.5 <= max(each) <= 1.5, f"differences {each}"
+    rounding = facts["from5"]["numbers"]["rounding"]
+    each = rounding["each"]
+    holds = min(each) > 0 and 0.5 <= max(each) <= 1.5 and rounding["mean"] > rounding["width"]
+    return holds, f"{rounding}"
 
 
 def without_mixed_pairs_it_is_open(facts: dict) -> tuple[bool, str]:
