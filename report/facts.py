@@ -349,8 +349,8 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         "fall_range": {a: fall_range(variants, a, 0) for a in both},
         "fall_last_range": {a: fall_range(variants, a, -1) for a in both},
         "estimated_slopes": f"{estimated_ratio(CNNS[0]) / estimated_ratio(CNNS[-1]):.0f}",
-        "fall": {a: two_digits(fall(rows, a, "grad_first")) for a in both},
-        "fall_last": {a: two_digits(fall(rows, a, "grad_last")) for a in both},
+        "fall": {a: two_digits(fall(part4, a, "grad_first")) for a in both},
+        "fall_last": {a: two_digits(fall(part4, a, "grad_last")) for a in both},
         "leaves": leaves,
         "leaves_text": epochs_texts(leaves),
         "unmoved": unmoved[0],
@@ -364,8 +364,9 @@ def part4_facts(summary: dict, by_part: dict[str, Variants]) -> dict:
         known["leaves_initialized"] = epochs_of_leaving(initialized)
         known["leaves_initialized_text"] = epochs_texts(known["leaves_initialized"])
         known["runs_initialized"] = runs_text(initialized)
-        rows = summary["part4_initialized"]
-        known["fall_initialized"] = {a: f"{fall(rows, a, 'grad_first'):.0f}" for a in both}
+        known["fall_initialized"] = {
+            a: f"{fall(summary['part4_initialized'], a, 'grad_first'):.0f}" for a in both
+        }
     return known
 
 
@@ -502,6 +503,11 @@ def first_epoch(values: np.ndarray, level: float) -> int | None:
     return int(reached[0]) + 1 if len(reached) else None
 
 
+def epochs_of_reaching(level: float, records: Sequence[Record]) -> list[int | None]:
+    """Return `first_epoch` of each run's validation accuracy, as a mean over the epoch."""
+    return [first_epoch(mean_by_epoch([record]), level) for record in records]
+
+
 def noise(record: Record, epoch: int) -> float:
     """Return the deviation of the validation accuracy about its trend within an epoch, from 1."""
     curve, epochs = record["val_acc_curve"].astype(np.float64), record.config["epochs"]
@@ -633,6 +639,10 @@ Curves = dict[str, np.ndarray]  # means over each epoch and over the runs, by th
 
 def speed_facts(roles: Roles, val: Curves) -> dict:
     """Return how many times as fast the larger constant rates are: 5.2.1."""
+
+    def pairs(faster: str, slower: str, curve: Callable[..., np.ndarray]) -> list[list[np.ndarray]]:
+        return [[curve([r]) for r in pair] for pair in same_seed(roles[faster], roles[slower])]
+
     last = len(val["sgd_1"])
     end_01, end_001 = float(val["sgd_01"][-1]), float(val["sgd_001"][-1])
     catch_up = [epochs_until(end_01, val["sgd_1"]), epochs_until(end_001, val["sgd_01"])]
@@ -647,8 +657,7 @@ def speed_facts(roles: Roles, val: Curves) -> dict:
         "factors_by_run": [
             low_and_high(
                 (last - 0.5) / epochs_until(float(slow[-1]), fast)
-                for pair in same_seed(roles[faster], roles[slower])
-                for fast, slow in [[mean_by_epoch([record]) for record in pair]]
+                for fast, slow in pairs(faster, slower, mean_by_epoch)
             )
             for faster, slower in pairwise(RATES)
         ],
@@ -659,8 +668,7 @@ def speed_facts(roles: Roles, val: Curves) -> dict:
         "low_factors_by_run": {
             faster: low_and_high(
                 speed_up(v, fast, slow)
-                for pair in same_seed(roles[faster], roles[slower])
-                for fast, slow in [[smooth_points([record]) for record in pair]]
+                for fast, slow in pairs(faster, slower, smooth_points)
                 for v in low_levels
                 if v <= slow.max()  # each as far as it gets
             )
@@ -709,8 +717,10 @@ def schedule_facts(roles: Roles, val: Curves, train: Curves, drops: Sequence[int
     }  # fmt: skip
 
 
-def adam_facts(roles: Roles, val: Curves, drop: int, adam_of_part3: Sequence[Record]) -> dict:
-    """Compare the schedule with two drops with Adam: 5.2.4."""
+def adam_facts(
+    roles: Roles, val: Curves, drop: int, adam_of_part3: Sequence[Record], mixed: Sequence[int]
+) -> dict:
+    """Compare the schedule with two drops with Adam: 5.2.4. `mixed` is of `mixed_pairs`."""
     schedule, adam = roles["two_drops"], roles["adam"]
     tests = [sample([test_acc(r) for r in records]) for records in (schedule, adam_of_part3)]
     lead = val["two_drops"] - val["adam"]
@@ -719,7 +729,6 @@ def adam_facts(roles: Roles, val: Curves, drop: int, adam_of_part3: Sequence[Rec
         "validation": differences(schedule, adam, val_acc(-1)),
         "test": differences(schedule, adam, test_acc),
     }
-    mixed = mixed_pairs(schedule, adam)
     last_of_part3 = adam_of_part3[0].config["epochs"] - 1
     return {
         "against_adam": against,
@@ -745,12 +754,13 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
     train = {r: mean_by_epoch(records, "train_acc_curve") for r, records in roles.items()}
     drops = roles["two_drops"][0].config["drop_epochs"]
     drop = drops[0]
+    mixed = mixed_pairs(roles["two_drops"], roles["adam"])
     numbers = {
         "final": {role: float(values[-1]) for role, values in val.items()},
         "constant": [value_at(drop - 1, val["sgd_1"]), float(val["sgd_1"].max())],
         **speed_facts(roles, val),
         **schedule_facts(roles, val, train, drops),
-        **adam_facts(roles, val, drop, part3[name]),
+        **adam_facts(roles, val, drop, part3[name], mixed),
     }
 
     def plateaus(role: str, *rule: float) -> list[int]:
@@ -780,18 +790,18 @@ def part5_facts(name: str, part3: Variants, part5: Variants) -> dict:
         "plateaus": [epochs_text(plateaus(role)) for role in ("sgd_1", "one_drop")],
         "made": made_facts([r for records in roles.values() for r in records]),
         "pairs": len(numbers["against_adam"]["test"]["each"]),
-        "mixed_pairs": [str(k + 1) for k in mixed_pairs(roles["two_drops"], roles["adam"])],
+        "mixed_pairs": [str(k + 1) for k in mixed],
         "undecided": undecided,
         "passes_adam": first_epoch(val["two_drops"], float(val["adam"][-1])),
         "speed_level": SPEED_LEVEL,
         "reached": {r: first_epoch(v, SPEED_LEVEL) or "never" for r, v in val.items()},
         "reached_by_run": {
-            role: epochs_text([first_epoch(mean_by_epoch([r]), SPEED_LEVEL) for r in roles[role]])
+            role: epochs_text(epochs_of_reaching(SPEED_LEVEL, roles[role]))
             for role in ("two_drops", "adam")
         },
         "low_level": LOW_LEVEL,
         "left_by_001": [
-            str(first_epoch(mean_by_epoch([r]), LOW_LEVEL) or "never") for r in roles["sgd_001"]
+            str(epoch or "never") for epoch in epochs_of_reaching(LOW_LEVEL, roles["sgd_001"])
         ],
         "numbers": numbers,
         "text": with_decimals(numbers) | {k: with_decimals(numbers[k], ".2f") for k in SMALL},

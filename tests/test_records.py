@@ -74,6 +74,14 @@ def test_the_same_definition_gives_the_same_bits(recorded, tmp_path):
     }
 
 
+def test_a_process_does_not_say_of_its_share_that_it_is_all(tmp_path, capsys):
+    complete(options(tmp_path, runs=3))
+    record_path(plan(options(runs=2))[1], tmp_path).unlink()  # of the other process's share
+    capsys.readouterr()
+    complete(options(tmp_path, runs=3, world_size=2), must_not_train)
+    assert "nothing to train" not in capsys.readouterr().out
+
+
 def test_processes_share_the_runs(tmp_path):
     for rank in range(2):
         opts = options(tmp_path, runs=5, rank=rank, world_size=2)

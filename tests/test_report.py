@@ -21,7 +21,7 @@ from models import ARCHITECTURES, build, num_parameters
 from report import claims, facts, measure
 from report.build import FURTHER, MODULES, PARTS, file_name, missing, read_summary, segments
 from report.parameters import PARAMETERS
-from report.summary import accuracy_text
+from report.summary import KINDS, accuracy_text
 
 QUESTIONS = [
     "1.1", "1.2", *(f"1.3.{k}" for k in (1, 2, 3)), "1.4.1", "1.4.2",
@@ -259,6 +259,21 @@ def test_one_image_and_maps_that_are_not_finite_can_be_reported(tmp_path):
     json.dumps(known, allow_nan=False)
     assert facts.fall({n: {"relu": {"grad_first": g}} for n, g in (("cnn_3", 1.0), ("cnn_5", 0.0))},
                       "relu", "grad_first") == math.inf  # fmt: skip
+
+
+def test_a_gradient_that_is_not_zero_throughout_is_not_dead(numbers):
+    variants = {p: read_variants(RESULTS, p) for p in KINDS}
+    assert facts.part4_facts(numbers, variants)["dead"] == ["mlp_1", "mlp_2", "cnn_3"]
+    (run,) = variants["part4_unscaled"]["mlp_2_relu"]
+    run["grad_curve"][len(run["grad_curve"]) // 2] = 1e-9  # neither at the start nor at the end
+    assert facts.part4_facts(numbers, variants)["dead"] == ["mlp_1", "cnn_3"]
+
+
+def test_quick_results_are_made_again_with_quick(tmp_path):
+    results = shutil.copytree(RESULTS, tmp_path / "quick", ignore=lambda *_: ["runs"])
+    (results / "part3.png").unlink()
+    with pytest.raises(UserError, match=f"part3_architectures.py --out {results} --quick, then"):
+        read_summary(results)
 
 
 def test_schedule_and_adam_are_compared_seed_by_seed():
