@@ -96,7 +96,7 @@ def build(name: str, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     return ARCHITECTURES[name](activation)
 
 
-def initialize(model: nn.Sequential, initialization: str) -> None:
+def initialize(model: nn.Module, initialization: str) -> None:
     """Draw the weights of `model` anew for its activation and set its biases to zero.
 
     "glorot" (Glorot and Bengio, 2010): uniform with gain 4, because the slope of the sigmoid is at

@@ -12,16 +12,16 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from experiments import cli
-from experiments.plots import plot_convolution
-from experiments.storage import UserError, npy_bytes, read_npy, write_atomically
-
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.lib.stride_tricks import sliding_window_view
 
+from experiments import ends
+from experiments.options import Parser, check_writable, path
+from experiments.plots import plot_convolution
+from experiments.storage import UserError, npy_bytes, read_npy, write_atomically
 from utils import part2Plots
 
 WAY_OUT = "--samples and --kernel name .npy files; without them input is built in"
@@ -140,16 +140,16 @@ def convolve(options: Namespace) -> np.ndarray:
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__)
+    parser = Parser(__doc__)
     add = parser.add_argument
-    add("--samples", type=cli.path, help="images (N, C, H, W) as .npy (default: built-in digits)")
-    add("--kernel", type=cli.path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
-    add("--out", type=cli.path, help="default: results; results/synthetic with built-in input")
+    add("--samples", type=path, help="images (N, C, H, W) as .npy (default: built-in digits)")
+    add("--kernel", type=path, help="kernels (O, C, h, w) as .npy (default: built-in kernels)")
+    add("--out", type=path, help="default: results; results/synthetic with built-in input")
     add("--plot-only", action="store_true", help="draw the recorded output (part2.png) again")
     options = parser.parse_args()
     built_in = not (options.plot_only or (options.samples and options.kernel))
     options.out = options.out or Path("results", "synthetic" if built_in else "")
-    cli.check_writable(parser, options.out)
+    check_writable(parser, options.out)
     if options.plot_only:
         recorded = options.out / "part2_out.npy"
         out = read_npy(recorded, "run it without --plot-only first")
@@ -159,8 +159,8 @@ def main() -> None:
         out = convolve(options)
     # "create the output image of your function by using the provided part2Plots function"
     part2Plots(out, save_dir=str(options.out), filename="part2")
-    cli.print_figures(options.out, "part2.png" if options.plot_only else "part2*.png")
+    print(f"output and figures: {options.out / 'part2'}*")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    ends.run(main)

@@ -13,53 +13,71 @@ the assignment splits one off in parts 3 and 5 only.
     python part4_activations.py --dataset synthetic --quick    # a minute, no data needed
 """
 
-from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from experiments import cli
-from experiments.config import RunConfig, replicate
-from experiments.plots import plot_activation_spread
-from experiments.records import Record
-from experiments.runner import load_finished, run_missing
-from experiments.storage import UserError, save_dictionary
-from experiments.training import evaluate, new_model, new_optimizer, train
+import torch
+from torch import nn
 
 from data import BatchLoader, Data
+from experiments import ends
+from experiments.aggregate import label
+from experiments.config import RunConfig
+from experiments.options import parse, training_parser
+from experiments.plots import plot_activation_spread
+from experiments.records import Record
+from experiments.runner import run
+from experiments.storage import UserError, save_dictionary
+from experiments.training import describe_optimizer, evaluate, mean_loss_and_accuracy, new_model
 from models import ARCHITECTURES, first_layer
 from utils import part4Plots
 
+PART = "part4"  # "by prefixing 'part4' in the front"
 EPOCHS = 15  # "train the ANN for 15 epochs"
 RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the curves vary
-OPTIMIZER, LEARNING_RATE = "SGD", 0.01  # "Use SGD [...], constant learning rate of 0.01"
-# "0.0 momentum (no momentum)" and "no weight regularization" are the defaults of SGD
+LEARNING_RATE = 0.01  # "constant learning rate of 0.01"
 BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 UNSCALED = (0.0, 255.0)  # "Bonus: What might happen if we do not scale the inputs"
 RECORD_EVERY = 10  # "at every 10 steps"
-# "ReLU activation function" and "the logistic sigmoid", by their names in the dictionary's keys
-ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid"}  # classes of torch.nn
-# The initialization suited to each activation: a test of the answer to 4.2.2
+# "ReLU activation function" and "the logistic sigmoid": classes of torch.nn by their names in the
+# dictionary's keys. A third one gets its keys and its column in the figures
+ACTIVATIONS = {"relu": "ReLU", "sigmoid": "Sigmoid"}
+# With --initialized, a test of the answer to 4.2.2: the initialization made for each activation
 INITIALIZATIONS = {"relu": "he", "sigmoid": "glorot"}
 QUICK_EPOCHS = 4
 
 
-def configure(name: str, activation: str, options: Namespace) -> RunConfig:
-    """Define the first run of an architecture with one activation function."""
+def new_optimizer(parameters) -> torch.optim.Optimizer:
+    # "Use SGD": "0.0 momentum (no momentum)" and "no weight regularization" are its defaults
+    return torch.optim.SGD(parameters, lr=LEARNING_RATE)
+
+
+def configure(
+    name: str,
+    activation: str,
+    kind: str = "",
+    epochs: int = EPOCHS,
+    batch_size: int = BATCH_SIZE,
+    **settings: Any,
+) -> RunConfig:
+    """Define the first run of an architecture with one activation function.
+
+    kind: "", "unscaled" or "initialized". settings: as in part 3.
+    """
+    optimizer, learning_rate = describe_optimizer(new_optimizer)
+    initialized = kind == "initialized"
+    if initialized and activation not in INITIALIZATIONS:
+        raise UserError(f"INITIALIZATIONS says nothing of {activation}")
     return RunConfig(
-        part=part_name(options), variant=f"{name}_{activation}", seed=options.seed,
+        part=f"{PART}_{kind}" if kind else PART, variant=f"{name}_{activation}",
         architecture=name, activation=ACTIVATIONS[activation],
-        initialization=INITIALIZATIONS[activation] if options.initialized else "default",
-        optimizer=OPTIMIZER, learning_rates=(LEARNING_RATE,), epochs=options.epochs,
-        batch_size=options.batch_size, record_every=RECORD_EVERY,
-        dataset=options.dataset, split_seed=None,  # all 50,000 training images
-        pixel_range=UNSCALED if options.unscaled else PIXEL_RANGE,
+        initialization=INITIALIZATIONS[activation] if initialized else "default",
+        optimizer=optimizer, learning_rates=(learning_rate,),
+        epochs=epochs, batch_size=batch_size, record_every=RECORD_EVERY,
+        split_seed=None,  # all 50,000 training images
+        pixel_range=UNSCALED if kind == "unscaled" else PIXEL_RANGE, **settings,
     )  # fmt: skip
-
-
-def part_name(options: Namespace) -> str:
-    """Return the prefix of these runs' files, such as "part4_unscaled"."""
-    kind = "_unscaled" * options.unscaled + "_initialized" * options.initialized
-    return f"part4{kind}"
 
 
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
@@ -70,20 +88,35 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     # "replaces ReLU": models.build puts config.activation wherever 3.1 has ReLU
     model = new_model(config, data.train.images.device)
     weight = first_layer(model).weight
-    optimizer = new_optimizer(config, model, LEARNING_RATE)
-    # "Shuffle training set after each epoch": each iteration draws a new order
+    loss_function = nn.CrossEntropyLoss()  # applies the softmax to the logits
+    optimizer = new_optimizer(model.parameters())
+    # "Shuffle training set after each epoch": each iteration over it has a new order
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, grad_curve = [], [], []
-    epochs = range(config.epochs)
-    for point in train(model, optimizer, train_generator, epochs, config.record_every):
-        # "Record the training loss and magnitude of the loss gradient [...] at every 10 steps".
-        # The loss is the mean over the batches since the point before. The magnitude is the
-        # Euclidean norm of dL/dW at this very step, whose gradients `train` leaves in place. The
-        # assignment's hint, the weights at two steps, gives the same up to rounding (1.2).
-        loss_curve.append(point.loss)
-        train_acc_curve.append(point.accuracy)
-        grad_curve.append(weight.grad.norm())
-        advance(point.step)
+    step, batches = 0, []
+    for _ in range(config.epochs):
+        for images, labels in train_generator:
+            # "Do not forget necessary optimization steps"
+            logits = model(images)  # 1. forward pass
+            loss = loss_function(logits, labels)  # 2. loss
+            optimizer.zero_grad()  # 3. clear the gradients of the step before
+            loss.backward()  # 4. backward pass: the gradients of the loss
+            optimizer.step()  # 5. update of the weights
+
+            step += 1
+            batches.append((loss.detach(), logits.detach(), labels))
+            if step % config.record_every == 0:
+                # "Record the training loss and magnitude of the loss gradient with respect to the
+                # weights of the first layer at every 10 steps". The loss is the mean over the
+                # batches since the point before. The magnitude is the Euclidean norm of dL/dW at
+                # this very step. The assignment's hint, the weights at two steps, gives the same up
+                # to rounding (question 1.2).
+                mean_loss, train_acc = mean_loss_and_accuracy(batches)
+                loss_curve.append(mean_loss)
+                train_acc_curve.append(train_acc)
+                grad_curve.append(weight.grad.norm())
+                batches.clear()
+                advance(step)
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
@@ -93,64 +126,56 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     }
 
 
-def combine(name: str, relu: Sequence[Record], sigmoid: Sequence[Record]) -> dict:
-    """Make the dictionary of an architecture from its first run.
+def combine(name: str, first: Mapping[str, Record]) -> dict:
+    """Make the dictionary of an architecture from its first runs, by activation.
 
     The assignment describes 'sigmoid_grad_curve' as "with ReLU"; it means the sigmoid's.
     """
-    return {
-        "name": name,
-        "relu_loss_curve": relu[0]["loss_curve"].tolist(),
-        "sigmoid_loss_curve": sigmoid[0]["loss_curve"].tolist(),
-        "relu_grad_curve": relu[0]["grad_curve"].tolist(),
-        "sigmoid_grad_curve": sigmoid[0]["grad_curve"].tolist(),
-    }
+    curves = [(activation, c) for c in ("loss_curve", "grad_curve") for activation in first]
+    return {"name": name} | {f"{a}_{curve}": first[a][curve].tolist() for a, curve in curves}
 
 
 def main() -> None:
-    parser = cli.training_parser(
-        __doc__,
-        runs=(RUNS, RUNS),
-        epochs=(EPOCHS, QUICK_EPOCHS),
-        batch_size=BATCH_SIZE,
-        architectures=list(ARCHITECTURES),
-    )
+    parser = training_parser(
+        __doc__, arch=list(ARCHITECTURES), choices=list(ARCHITECTURES),
+        runs=(RUNS, RUNS), epochs=(EPOCHS, QUICK_EPOCHS), batch_size=BATCH_SIZE,
+    )  # fmt: skip
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
-        "--unscaled", action="store_true",
+        "--unscaled", dest="kind", action="store_const", const="unscaled", default="",
         help="pixels from 0 to 255 instead of -1 to 1 (bonus question)",
     )  # fmt: skip
     kind.add_argument(
-        "--initialized", action="store_true",
-        help="the CNNs with Glorot's initialization (sigmoid) and He's (ReLU)",
+        "--initialized", dest="kind", action="store_const", const="initialized",
+        help="initial weights of Glorot (sigmoid) and He (ReLU)",
     )  # fmt: skip
-    options = cli.parse_training_options(parser)
-    architectures = [n for n in ARCHITECTURES if not options.initialized or n.startswith("cnn")]
-    names = [options.arch] if options.arch else architectures
-    pairs = [(name, activation) for name in ARCHITECTURES for activation in ACTIVATIONS]
-    plans = {pair: replicate(configure(*pair, options), options.runs) for pair in pairs}
-    required = [(name, activation) for name, activation in pairs if name in names]
-    run_missing([config for key in required for config in plans[key]], train_run, options)
+    options = parse(parser)
+    out, kind = options.out, options.own.kind
+    configs = {
+        (name, activation): configure(name, activation, kind, **options.settings())
+        for name in options.arch for activation in ACTIVATIONS
+    }  # fmt: skip
+    recorded = run(list(configs.values()), train_run, options)  # trains what has no record yet
 
-    records = load_finished(plans, required, options)
-    results = {
-        name: combine(cli.label(name, options), *(records[name, a] for a in ACTIVATIONS))
-        for name in ARCHITECTURES
-        if all((name, a) in records for a in ACTIVATIONS)
-    }
-    if not results:  # with --plot-only one activation of a network may be all there is
-        raise UserError(f"{options.out}: no network is recorded with both activations yet")
-    part = part_name(options)
-    if not options.plot_only:
-        for name in names:  # task 2: "prefixing 'part4' in the front"
-            save_dictionary(options.out / f"{part}_{name}.pkl", results[name])
-    part4Plots(list(results.values()), save_dir=str(options.out), filename=part, show_plot=False)
-    # Single runs on unscaled inputs need the axis of part4Plots
-    if not options.unscaled or any(len(runs) > 1 for runs in records.values()):
-        spread = options.out / f"{part}_spread.png"
-        plot_activation_spread(records, cli.label("part 4", options), spread)
-    cli.print_figures(options.out, f"{part}.png", f"{part}_spread.png")
+    part = f"{PART}_{kind}" if kind else PART
+    records, results = {}, []
+    for name in options.arch:
+        runs = {a: recorded.get(f"{name}_{a}") for a in ACTIVATIONS}
+        if not all(runs.values()):  # with --plot-only one activation may be all there is
+            continue
+        records |= {(name, a): of_one for a, of_one in runs.items()}
+        first = {a: of_one[0] for a, of_one in runs.items()}
+        record = next(iter(first.values()))
+        result = combine(label(name, record), first)
+        if not options.plot_only:
+            save_dictionary(out / f"{part}_{name}.pkl", result)  # task 2
+        results.append({**result, "epochs": record.config["epochs"]})  # for the axis
+    if not results:
+        raise UserError(f"{out}: no network is recorded with {' and '.join(ACTIVATIONS)}")
+    part4Plots(results, save_dir=str(out), filename=part, show_plot=False)
+    plot_activation_spread(records, label(f"part {PART[4:]}", record), out / f"{part}_spread.png")
+    print(f"dictionaries and figures: {out / part}*")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    ends.run(main)

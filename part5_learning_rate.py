@@ -10,59 +10,76 @@ compared with Adam over as many epochs.
     python part5_learning_rate.py --runs 5                       # and how much the curves vary
     python part5_learning_rate.py --arch mlp_2                   # another one, but not mlp_1
     python part5_learning_rate.py --drop-epochs 5 12             # your own reading of the curves
+    python part5_learning_rate.py --long-epochs 100              # and 0.01 until it stops rising
     python part5_learning_rate.py --dataset synthetic --quick    # a minute, no data needed
 """
 
 import contextlib
-from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from experiments import cli
-from experiments.aggregate import describe, plateau_epoch
-from experiments.config import RunConfig, replicate
+import numpy as np
+import torch
+from torch import nn
+
+from data import SPLIT_SEED, BatchLoader, Data
+from experiments import ends
+from experiments.aggregate import describe, label, plateau_epoch
+from experiments.config import RunConfig
+from experiments.options import Options, parse, positive, training_parser
 from experiments.plots import plot_learning_rates, plot_schedules
-from experiments.records import Record, read_runs
-from experiments.runner import load_finished, run_missing
+from experiments.records import Record, read
+from experiments.runner import run
 from experiments.storage import UserError, save_dictionary
-from experiments.training import evaluate, new_model, new_optimizer, train
-
-from data import BatchLoader, Data
+from experiments.training import describe_optimizer, evaluate, mean_loss_and_accuracy, new_model
 from models import ARCHITECTURES, first_layer
 from utils import part5Plots
 
-ARCHITECTURE = "cnn_4"  # the best mean validation accuracy at the end of part 3
+PART = "part5"
+ARCHITECTURE = "cnn_4"  # "your favorite architecture": best mean validation accuracy in part 3
 EPOCHS, SCHEDULE_EPOCHS = 20, 30  # "train the three ANNs for 20 epochs", "until 30 epochs"
 RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the curves vary
-LEARNING_RATES = {"1": 0.1, "01": 0.01, "001": 0.001}  # by the suffix of the keys
+# "initial learning rates 0.1, 0.01 and 0.001". A further one below 1 is drawn, too
+LEARNING_RATES = (0.1, 0.01, 0.001)
+SCHEDULE = (0.1, 0.01, 0.001)  # "Then, set the learning rate to 0.01", "to 0.001"
 ADAM_LEARNING_RATE = 0.001  # its default, as in part 3
+LONG, LONG_RATE = "0.01 long", 0.01  # "You can increase the number of epochs": --long-epochs
 BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
-SPLIT_SEED = 449  # "Split 10% of the training data as the validation set", as in part 3
 RECORD_EVERY = 10  # "for every 10 steps"
 QUICK_EPOCHS = 4
 
 
+def new_optimizer(variant: str, learning_rate: float, parameters) -> torch.optim.Optimizer:
+    if variant.endswith("_adam"):  # "the same model trained with Adam in 3.1"
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    # "Use SGD": "0.0 momentum (no momentum)" and "no weight regularization" are its defaults
+    return torch.optim.SGD(parameters, lr=learning_rate)
+
+
 def configure(
-    options: Namespace,
-    rate: float | None = None,  # without it "initial learning rate of 0.1", lowered at the drops
+    arch: str,
+    kind: str,
+    learning_rates: Sequence[float],
+    epochs: int,
     drop_epochs: Sequence[int] = (),
-    optimizer: str = "SGD",  # "0.0 momentum" and no weight decay are its defaults
+    batch_size: int = BATCH_SIZE,
+    **settings: Any,
 ) -> RunConfig:
-    """Define the first run of a kind. The others differ in their seed only."""
-    rates = (rate,) if rate else tuple(LEARNING_RATES.values())[: len(drop_epochs) + 1]
-    kind = "adam" if optimizer == "Adam" else f"lr_{rates[0]}"
-    if drop_epochs:
-        kind = "_".join(["drop", *(f"{epoch:02d}" for epoch in drop_epochs)])
-    epochs = options.epochs
-    if not kind.startswith("lr_"):  # Adam is compared with the schedules, at equal length
-        epochs = epochs * SCHEDULE_EPOCHS // EPOCHS
+    """Define the first run of a kind: "0.1", "Adam", "one drop". The others have other seeds.
+
+    drop_epochs: the epochs after which the next learning rate follows. settings: as in part 3.
+    """
+    variant = "_".join([arch, *kind.lower().split(), *map(str, drop_epochs)])
+    used = [describe_optimizer(partial(new_optimizer, variant, rate)) for rate in learning_rates]
     return RunConfig(
-        part="part5", variant=f"{options.arch}_{kind}", seed=options.seed,
-        architecture=options.arch, activation="ReLU",
-        optimizer=optimizer, learning_rates=rates, epochs=epochs,
+        part=PART, variant=variant, architecture=arch, activation="ReLU",
+        optimizer=used[0][0], learning_rates=tuple(rate for _, rate in used),
         drop_epochs=tuple(drop_epochs),
-        batch_size=options.batch_size, record_every=RECORD_EVERY,
-        dataset=options.dataset, split_seed=SPLIT_SEED, pixel_range=PIXEL_RANGE,
+        epochs=epochs, batch_size=batch_size, record_every=RECORD_EVERY,
+        # "Split 10% of the training data as the validation set": data.stratified_split does it
+        split_seed=SPLIT_SEED, pixel_range=PIXEL_RANGE, **settings,
     )  # fmt: skip
 
 
@@ -71,20 +88,36 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
 
     Arguments and result are as in part 3.
     """
-    model = new_model(config, data.train.images.device)
-    # "Shuffle training set after each epoch": each iteration draws a new order
+    model = new_model(config, data.train.images.device)  # models.py, with the weights of its seed
+    loss_function = nn.CrossEntropyLoss()  # applies the softmax to the logits
+    # "Shuffle training set after each epoch": each iteration over it has a new order
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
-    for learning_rate, epochs in config.phases():
+    step, batches = 0, []
+    for learning_rate, epochs in config.phases():  # one of a constant rate, else until each drop
         # "Create an optimizer with the new learning rate and retrain the model with the new
         # optimizer, without reinitializing model"
-        optimizer = new_optimizer(config, model, learning_rate)
-        for point in train(model, optimizer, train_generator, epochs, config.record_every):
-            # "Record the training loss and the validation accuracy for every 10 steps"
-            loss_curve.append(point.loss)
-            train_acc_curve.append(point.accuracy)
-            val_acc_curve.append(evaluate(model, data.val))  # in model.eval() mode
-            advance(point.step)
+        optimizer = new_optimizer(config.variant, learning_rate, model.parameters())
+        for _ in epochs:
+            for images, labels in train_generator:
+                # "Do not forget necessary optimization steps"
+                logits = model(images)  # 1. forward pass
+                loss = loss_function(logits, labels)  # 2. loss
+                optimizer.zero_grad()  # 3. clear the gradients of the step before
+                loss.backward()  # 4. backward pass: the gradients of the loss
+                optimizer.step()  # 5. update of the weights
+
+                step += 1
+                batches.append((loss.detach(), logits.detach(), labels))
+                if step % config.record_every == 0:
+                    # "Record the training loss and the validation accuracy for every 10 steps";
+                    # the loss is the mean over the batches since the point before
+                    mean_loss, train_acc = mean_loss_and_accuracy(batches)
+                    loss_curve.append(mean_loss)
+                    train_acc_curve.append(train_acc)
+                    val_acc_curve.append(evaluate(model, data.val))  # in model.eval() mode
+                    batches.clear()
+                    advance(step)
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
@@ -94,44 +127,86 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     }
 
 
-def read_off(config: RunConfig, options: Namespace, after: int = 0) -> int:
-    """Determine "the epoch step where the accuracy stops increasing" in the run of `config`."""
-    record = load_finished({config: [config]}, [config], options)[config][0]
+def read_off(record: Record, after: int = 0) -> int:
+    """Determine "the epoch step where the accuracy stops increasing" in a run."""
     # No epoch's mean of the next 3 is more than 0.5 percentage points higher: aggregate.PATIENCE
-    epoch = plateau_epoch(record["val_acc_curve"], config.epochs, after)
+    last = record.config["epochs"]
+    epoch = plateau_epoch(record["val_acc_curve"], last, after)
     news = f"stops increasing after epoch {epoch}"
-    if epoch == config.epochs:
+    if epoch == last:
         news = f"still increases in epoch {epoch}, its last; more --epochs would show more"
-    print(f"{config.variant}: the validation accuracy {news}")
+    print(f"{record.path.parent.name}: the validation accuracy {news}")
     return epoch
 
 
-def train_schedules(options: Namespace) -> dict[str, list[RunConfig]]:
-    """Train with a scheduled learning rate: the numbered tasks of section 5.1.
+def train(arch: str, options: Options) -> dict[str, list[Record]]:
+    """Train with constant learning rates, with Adam and with schedules: section 5.1.
 
-    Each schedule depends on the runs before it, so of many processes number 0 trains them all.
-    `load_finished` ends the others while a record is missing.
+    Returns the records by kind: "0.1", "0.01", "0.001", "Adam", "one drop", "two drops", and
+    "0.01 long" where there are such runs.
     """
+    settings = options.settings()
+    epochs, drops = settings.pop("epochs"), options.own.drop_epochs
+    schedule_epochs = epochs * SCHEDULE_EPOCHS // EPOCHS
+
+    def schedule(kind: str, *drops: int) -> RunConfig:
+        rates = SCHEDULE[: len(drops) + 1]
+        return configure(arch, kind, rates, schedule_epochs, drops, **settings)
+
+    def train_kinds(configs: Mapping[str, RunConfig]) -> dict[str, list[Record]]:
+        found = run(list(configs.values()), train_run, options)  # trains what has no record yet
+        for kind, config in configs.items():
+            if config.variant not in found and kind != LONG:  # with --plot-only
+                raise UserError(f"{options.out}: {config} is not recorded; train it first")
+        return {kind: found[c.variant] for kind, c in configs.items() if c.variant in found}
+
+    # "Create three torch.nn.Module objects of initial learning rates 0.1, 0.01 and 0.001"
+    rates = dict.fromkeys((*LEARNING_RATES, SCHEDULE[0]))  # the schedules begin as one of them
+    configs = {str(rate): configure(arch, str(rate), [rate], epochs, **settings) for rate in rates}
+    configs["Adam"] = configure(arch, "Adam", [ADAM_LEARNING_RATE], schedule_epochs, **settings)
+    if options.own.long_epochs or options.plot_only:
+        long_epochs = options.own.long_epochs or epochs
+        configs[LONG] = configure(arch, LONG, [LONG_RATE], long_epochs, **settings)
+    if options.plot_only and not drops:
+        drops = recorded_drops(arch, options)
+    if drops:  # nothing has to be read off, so all can be trained at the same time
+        configs |= {"one drop": schedule("one drop", drops[0]),
+                    "two drops": schedule("two drops", *drops)}  # fmt: skip
+        return train_kinds(configs)
+
+    found = train_kinds(configs)
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
-    drop = read_off(configure(options, LEARNING_RATES["1"]), options)
+    drop = read_off(found[str(SCHEDULE[0])][0])
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
-    one_drop = replicate(configure(options, drop_epochs=[drop]), options.runs)
-    run_missing(one_drop, train_run, options, by_process_0=True)
-    # 5. "determine the epoch step where the accuracy stops increasing"
-    next_drop = read_off(one_drop[0], options, after=drop)
+    found |= train_kinds({"one drop": schedule("one drop", drop)})
+    # 5. "plot the validation accuracy curve and determine the epoch step where the accuracy stops"
+    next_drop = read_off(found["one drop"][0], after=drop)
     # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
-    two_drops = replicate(configure(options, drop_epochs=[drop, next_drop]), options.runs)
-    run_missing(two_drops, train_run, options, by_process_0=True)
-    return {"one drop": one_drop, "two drops": two_drops}
+    return found | train_kinds({"two drops": schedule("two drops", drop, next_drop)})
 
 
-def combine(name: str, first: dict[str, Record]) -> dict:
-    """Make the dictionary of the three learning rates from their first runs, by suffix."""
-    keys = [(curve, s) for curve in ("loss_curve", "val_acc_curve") for s in LEARNING_RATES]
-    return {"name": name} | {f"{curve}_{s}": first[s][curve].tolist() for curve, s in keys}
+def recorded_drops(arch: str, options: Options) -> list[int]:
+    """Return the drops of the first recorded schedule with two, for --plot-only."""
+    for of_runs in read(options.out, PART).values():
+        config = of_runs[0].config
+        if config["architecture"] == arch and len(config["drop_epochs"]) == 2:
+            return config["drop_epochs"]
+    raise UserError(f"{options.out}: no schedule of {arch} is recorded; train without --plot-only")
 
 
-def combine_schedules(name: str, first: dict[str, Record]) -> dict:
+def combine(name: str, first: Mapping[str, Record]) -> dict:
+    """Make the dictionary of the constant learning rates from their first runs.
+
+    The keys hold a rate's digits after "0.": "loss_curve_01" is that of 0.01.
+    """
+    digits = {r: np.format_float_positional(r, trim="0").removeprefix("0.") for r in LEARNING_RATES}
+    return {"name": name} | {
+        f"{curve}_{digits[rate]}": first[str(rate)][curve].tolist()
+        for curve in ("loss_curve", "val_acc_curve") for rate in LEARNING_RATES
+    }  # fmt: skip
+
+
+def combine_schedules(name: str, first: Mapping[str, Record]) -> dict:
     """Make the dictionary of the schedules and Adam from their first runs."""
     kinds = {"one_drop": "one drop", "two_drops": "two drops", "adam": "Adam"}
     return {
@@ -143,49 +218,48 @@ def combine_schedules(name: str, first: dict[str, Record]) -> dict:
 
 
 def main() -> None:
-    parser = cli.training_parser(
-        __doc__,
-        runs=(RUNS, RUNS),
-        epochs=(EPOCHS, QUICK_EPOCHS),
-        batch_size=BATCH_SIZE,
-        architectures=[name for name in ARCHITECTURES if name != "mlp_1"],  # "excluding 'mlp_1'"
-    )
+    parser = training_parser(
+        __doc__, arch=[ARCHITECTURE],
+        choices=[name for name in ARCHITECTURES if name != "mlp_1"],  # "excluding 'mlp_1'"
+        runs=(RUNS, RUNS), epochs=(EPOCHS, QUICK_EPOCHS), batch_size=BATCH_SIZE,
+    )  # fmt: skip
     parser.add_argument(
-        "--drop-epochs", type=cli.positive, nargs=2, metavar=("A", "B"),
+        "--drop-epochs", type=positive, nargs=2, metavar=("A", "B"),
         help="lower the learning rate after these epochs instead of those read off",
     )  # fmt: skip
-    options = cli.parse_training_options(parser)
-    options.arch = options.arch or ARCHITECTURE
-    configs = {suffix: configure(options, rate) for suffix, rate in LEARNING_RATES.items()}
-    configs["Adam"] = configure(options, ADAM_LEARNING_RATE, optimizer="Adam")
-    last, drops = configs["Adam"].epochs, options.drop_epochs
-    if drops:  # nothing has to be read off, so all can be trained at the same time
-        if not drops[0] < drops[1] < last:
-            parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
-        configs["one drop"] = configure(options, drop_epochs=drops[:1])
-        configs["two drops"] = configure(options, drop_epochs=drops)
-    plans = {kind: replicate(config, options.runs) for kind, config in configs.items()}
-    run_missing([config for runs in plans.values() for config in runs], train_run, options)
-    if not drops:
-        plans |= train_schedules(options)
-
-    records = load_finished(plans, list(plans), options)
-    name, stem, out = cli.label(options.arch, options), f"part5_{options.arch}", options.out
-    first = {kind: runs[0] for kind, runs in records.items()}
-    result = combine(name, first)
-    if not options.plot_only:
-        save_dictionary(out / f"{stem}.pkl", result)
-        save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first))
-    part5Plots(result, save_dir=str(out), filename=stem, show_plot=False)
-    plot_learning_rates(name, records, LEARNING_RATES, out / f"{stem}_spread.png")
-    plot_schedules(name, records, out / f"{stem}_schedules.png")
-    # 7. "compare it to the same model trained with Adam in 3.1"
-    with contextlib.suppress(UserError):  # a damaged record of part 3 is no fault of part 5
-        records["Adam in part 3"] = read_runs(out, "part3", options.arch)
-    for key in ("one drop", "two drops", "Adam", "Adam in part 3"):
-        print(f"{key}: test accuracy {describe(records.get(key, []))}")
-    cli.print_figures(out, f"{stem}*.png")
+    parser.add_argument(
+        "--long-epochs", type=positive, metavar="N", help=f"train with {LONG_RATE} also for so long"
+    )
+    options = parse(parser)
+    drops, last = options.own.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
+    if drops and not drops[0] < drops[1] < last:
+        parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
+    if options.world_size > 1 and not drops:
+        parser.error("several processes need --drop-epochs A B, because one waits for another else")
+    for arch in options.arch:
+        records = train(arch, options)
+        first = {kind: of_runs[0] for kind, of_runs in records.items()}
+        name, out, stem = label(arch, first["Adam"]), options.out, f"{PART}_{arch}"
+        result = combine(name, first)
+        if not options.plot_only:
+            save_dictionary(out / f"{stem}.pkl", result)
+            save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first))
+        epochs = first[str(LEARNING_RATES[0])].config["epochs"]  # for the axis
+        part5Plots({**result, "epochs": epochs}, save_dir=str(out), filename=stem, show_plot=False)
+        constant = {f"learning rate {rate}": records[str(rate)] for rate in LEARNING_RATES}
+        plot_learning_rates(name, constant, out / f"{stem}_spread.png")
+        if LONG in records:
+            longer = constant | {f"learning rate {LONG_RATE}": records[LONG]}
+            plot_learning_rates(name, longer, out / f"{stem}_long.png")
+        plot_schedules(name, records, out / f"{stem}_schedules.png")
+        # 7. "compare it to the same model trained with Adam in 3.1"
+        with contextlib.suppress(UserError):  # part 3 may be recorded elsewhere, or not be whole
+            adam, same = read(out, "part3").get(arch, []), first["Adam"].config["data_sha256"]
+            records["Adam in part 3"] = [r for r in adam if r.config["data_sha256"] == same]
+        for kind in ("one drop", "two drops", "Adam", "Adam in part 3"):
+            print(f"{kind}: test accuracy {describe(records.get(kind, []))}")
+        print(f"dictionaries and figures: {out / stem}*")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    ends.run(main)

@@ -1,59 +1,48 @@
 """What a run of part 3 costs on a CPU: the assignment's own loop, ours alone, ours in workers.
 
-    python -m benchmarks.bench            # about four minutes on two idle cores
+    python -m benchmarks.bench            # about five minutes on two idle cores
     python -m benchmarks.bench --quick    # a rough idea
 
-Steps and validation passes are timed on noise, which costs as much as CIFAR-10. A run is 13,500
-steps and 1,350 validation passes. Other work on the same cores spoils the numbers.
+A point of the curves is timed: 10 training steps and a validation pass over 5,000 images, on
+noise, which costs as much as CIFAR-10. A run has 1,350 of them. The three ways take turns, so that
+whatever else the machine does meets all of them. A time is the lower quartile of all turns. The
+spread beside it is the distance to the upper quartile.
 """
 
+import contextlib
 import multiprocessing
 import os
-import statistics
-import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from experiments import cli
-from experiments.runner import keep_freed_memory
-from experiments.training import evaluate, new_model, new_optimizer, train
-
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Grayscale, Normalize, ToTensor
 
-from data import BatchLoader, Examples, scale
+from data import Data, Examples, scale
+from experiments import ends
+from experiments.device import num_cores
+from experiments.options import Parser
+from experiments.runner import keep_freed_memory
 from models import ARCHITECTURES
 from part2_conv import my_conv2d
-from part3_architectures import BATCH_SIZE, EPOCHS, LEARNING_RATE, RECORD_EVERY, configure
+from part3_architectures import BATCH_SIZE, EPOCHS, RECORD_EVERY, configure, train_run
 
-SECONDS, QUICK_SECONDS, AT_LEAST = 6.0, 0.3, 3  # how long and how often each thing is timed
+TURNS, SECONDS = 8, 2.0  # how many turns each way has, and how long one is
 NUM_TRAIN, NUM_VAL = 45_000, 5_000
 NUM_POINTS = EPOCHS * NUM_TRAIN // BATCH_SIZE // RECORD_EVERY  # 1,350 in a run of part 3
 # images (N, C, H, W) and kernels (O, C, h, w): the course's size, and a larger one
 CONVOLUTIONS = [((5, 1, 28, 28), (8, 1, 4, 4)), ((64, 16, 32, 32), (32, 16, 3, 3))]
-HEADER = """\
-torch {torch}, {cpu}, {cores} cores; medians over {seconds_each} s
-
-            assigned loop        one process, all threads        a worker on each core
-         step, val. pass, run     step, val. pass, run, ratio     step, val. pass, run, ratio
-           ms         ms    s       ms         ms    s              ms         ms    s"""
+QUIET = 0.15  # the largest spread, and share of busy cores before the start, of a quiet machine
 
 
-def median_ms(call: Callable[[], object], seconds: float) -> float:
-    """Return the median time of `call` over `seconds`, in ms; its first call does not count."""
-    call()
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < AT_LEAST:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+class Enough(Exception):
+    """Raised to end a turn."""
 
 
 class RandomImages(Dataset):
@@ -72,124 +61,151 @@ class RandomImages(Dataset):
         return self.transform(Image.fromarray(self.data[index])), self.targets[index]
 
 
-def assigned_train(model: nn.Module, loader: DataLoader) -> Iterator[tuple[float, float]]:
-    """Train the assignment's way and yield loss and accuracy at every 10th step, without end."""
-    loss_function = nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters())
+def train_as_assigned(name: str, advance: Callable[[int], None]) -> None:
+    """Train the assignment's way, without end: DataLoader, default layout, nothing in place."""
+    train_loader = DataLoader(RandomImages(NUM_TRAIN), BATCH_SIZE, shuffle=True)
+    val_loader = DataLoader(RandomImages(NUM_VAL), BATCH_SIZE, shuffle=False)
+    model = ARCHITECTURES[name](nn.ReLU)
+    loss_function, optimizer = nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters())
     while True:
-        for step, (images, labels) in enumerate(loader, start=1):
+        for step, (images, labels) in enumerate(train_loader, start=1):
             optimizer.zero_grad()
             logits = model(images)
             loss = loss_function(logits, labels)
             loss.backward()
             optimizer.step()
             if step % RECORD_EVERY == 0:
-                yield loss.item(), 100.0 * (logits.argmax(1) == labels).float().mean().item()
+                loss.item(), (logits.argmax(1) == labels).float().mean().item()
+                hits = 0
+                model.eval()
+                with torch.no_grad():
+                    for val_images, val_labels in val_loader:
+                        hits += (model(val_images).argmax(1) == val_labels).sum().item()
+                model.train()
+                advance(step)
 
 
-def assigned_accuracy(model: nn.Module, loader: DataLoader) -> float:
-    """Return the validation accuracy the assignment's way, percent."""
-    hits = 0
-    model.eval()
-    with torch.no_grad():
-        for images, labels in loader:
-            hits += (model(images).argmax(1) == labels).sum().item()
-    model.train()
-    return 100.0 * hits / NUM_VAL
-
-
-def time_assigned(name: str, seconds: float) -> dict[str, float]:
-    """Time the yardstick: the default memory layout, ReLU not in place, Adam not fused."""
-    train_loader = DataLoader(RandomImages(NUM_TRAIN), BATCH_SIZE, shuffle=True)
-    val_loader = DataLoader(RandomImages(NUM_VAL), BATCH_SIZE, shuffle=False)
-    model = ARCHITECTURES[name](nn.ReLU)
-    points = assigned_train(model, train_loader)
-    return cost(points, lambda: assigned_accuracy(model, val_loader), seconds)
-
-
-def time_ours(name: str, seconds: float, threads: int) -> dict[str, float]:
-    """Time what part 3 does with so many threads, when all processes of this kind are ready."""
-    torch.set_num_threads(threads)
-    keep_freed_memory()
+def train_as_we_do(name: str, advance: Callable[[int], None]) -> None:
+    """Train with part 3's own function."""
 
     def noise(num_images: int) -> Examples:
         images = torch.randint(256, (num_images, 32, 32), dtype=torch.uint8)
         return Examples(scale(images), torch.randint(10, (num_images,)))
 
-    options = Namespace(seed=0, epochs=EPOCHS, batch_size=BATCH_SIZE, dataset="synthetic")
-    config, val = configure(name, options), noise(NUM_VAL)
-    model = new_model(config, torch.device("cpu"))
-    optimizer = new_optimizer(config, model, LEARNING_RATE)
-    train_generator = BatchLoader(noise(NUM_TRAIN), config.batch_size, seed=config.seed)
-    points = train(model, optimizer, train_generator, range(sys.maxsize), RECORD_EVERY)
+    val = noise(NUM_VAL)
+    train_run(configure(name), Data(noise(NUM_TRAIN), val, val, ""), advance)
+
+
+def turn(train: Callable, name: str, seconds: float, threads: int) -> list[float]:
+    """Return the times of the points that `train` reaches within `seconds`, in ms.
+
+    The first point is not counted, and neither is what comes before it.
+    """
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    times: list[float] = []
+
+    def advance(_: int) -> None:
+        times.append(time.perf_counter())
+        if len(times) > 2 and times[-1] - times[0] > seconds:
+            raise Enough
+
     _start["together"].wait()
-    return cost(points, lambda: evaluate(model, val), seconds)
+    with contextlib.suppress(Enough):
+        train(name, advance)
+    return (1000 * np.diff(times)).tolist()
 
 
-def cost(points: Iterator, validate: Callable[[], object], seconds: float) -> dict[str, float]:
-    """Time a step and a validation pass in ms, and return with them what a run takes, in s."""
-    point_ms, validation_ms = median_ms(lambda: next(points), seconds), median_ms(validate, seconds)
-    run_s = NUM_POINTS * (point_ms + validation_ms) / 1000
-    return {"step_ms": point_ms / RECORD_EVERY, "validation_ms": validation_ms, "run_s": run_s}
-
-
-_start: dict = {}  # in a process that times: the barrier that all of them pass together
+_start: dict = {}  # in a process that times: the barrier that all of its kind pass together
 
 
 def _prepare(barrier) -> None:
     _start["together"] = barrier
 
 
-def in_processes(number: int, function: Callable, *arguments) -> list:
-    """Call `function` in so many new processes at the same time and return what they return."""
+@contextlib.contextmanager
+def processes(number: int) -> Iterator[Callable[..., list]]:
+    """Start so many processes. Yields a function that calls another in all of them at a time."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(number, context, _prepare, (context.Barrier(number),)) as pool:
-        futures = [pool.submit(function, *arguments) for _ in range(number)]
-        return [future.result() for future in futures]
+
+        def call(function: Callable, *arguments) -> list:
+            futures = [pool.submit(function, *arguments) for _ in range(number)]
+            return [value for future in futures for value in future.result()]
+
+        yield call
 
 
-def time_convolution(image_shape: tuple, kernel_shape: tuple, seconds: float) -> dict:
-    """Time my_conv2d and torch.conv2d on the same float32 arrays."""
-    images, kernels = torch.randn(image_shape), torch.randn(kernel_shape)
-    my_ms = median_ms(lambda: my_conv2d(images.numpy(), kernels.numpy()), seconds)
-    torch_ms = median_ms(lambda: torch.conv2d(images, kernels), seconds)
-    times = {"my_conv2d_ms": my_ms, "torch_ms": torch_ms, "ratio": my_ms / torch_ms}
-    return {"images": image_shape, "kernels": kernel_shape} | times
+def quartile(times: list[float]) -> tuple[float, float]:
+    """Return the lower quartile, and by what share of it the upper one is above it."""
+    low, high = np.quantile(times, [0.25, 0.75])
+    return float(low), float(high / low - 1)
 
 
-def convolutions(seconds: float) -> list[dict]:
-    """Time the convolutions with one thread."""
+def time_architecture(name: str, turns: int, seconds: float) -> list[tuple[float, float]]:
+    """Time a point of the assigned loop, of ours alone and of ours in workers. See `quartile`."""
+    cores = num_cores()
+    with processes(1) as assigned, processes(1) as alone, processes(cores) as workers:
+        ways = [  # the assigned loop needs longer for a point
+            (assigned, (train_as_assigned, name, 2 * seconds, cores)),
+            (alone, (train_as_we_do, name, seconds, cores)),
+            (workers, (train_as_we_do, name, seconds, 1)),
+        ]
+        times: list[list[float]] = [[] for _ in ways]
+        for _ in range(turns):
+            for of_way, (call, arguments) in zip(times, ways, strict=True):
+                of_way.extend(call(turn, *arguments))
+    found = [quartile(of_way) for of_way in times]
+    found[2] = (found[2][0] / cores, found[2][1])  # so many runs at the same time
+    return found
+
+
+def time_convolutions(turns: int) -> list:
+    """Time my_conv2d and torch.conv2d in turns, with one thread on float32 arrays, in ms."""
     torch.set_num_threads(1)
-    return [time_convolution(*shapes, seconds) for shapes in CONVOLUTIONS]
+    rows = []
+    for shapes in CONVOLUTIONS:
+        images, kernels = (torch.randn(shape) for shape in shapes)
+        calls = (lambda i=images, k=kernels: my_conv2d(i.numpy(), k.numpy()),
+                 lambda i=images, k=kernels: torch.conv2d(i, k))  # fmt: skip
+        times: list[list[float]] = [[], []]
+        for _ in range(20 * turns):
+            for found, call in zip(times, calls, strict=True):
+                start = time.perf_counter()
+                call()
+                found.append(1000 * (time.perf_counter() - start))
+        rows.append((shapes, [quartile(of_call[2:]) for of_call in times]))
+    return rows
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser = Parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer turns")
     options = parser.parse_args()
-    seconds, cores = QUICK_SECONDS if options.quick else SECONDS, cli.num_cores()
-    cpu, version = torch.backends.cpu.get_cpu_capability(), torch.__version__
-    print(HEADER.format(torch=version, cpu=cpu, cores=cores, seconds_each=seconds), flush=True)
+    turns, seconds = (2, 0.5) if options.quick else (TURNS, SECONDS)
+    busy, spreads = psutil.cpu_percent(interval=1) / 100, []
+    cpu, cores = torch.backends.cpu.get_cpu_capability(), num_cores()
+    print(f"torch {torch.__version__}, {cpu}, {cores} cores; a point in ms, its spread in %, a run "
+          "in s, how many times the assigned loop's time\n\n"
+          "             assigned loop      one process, all threads     a worker on each core",
+          flush=True)  # fmt: skip
     for name in ARCHITECTURES:
-        (assigned,) = in_processes(1, time_assigned, name, seconds)
-        (alone,) = in_processes(1, time_ours, name, seconds, cores)
-        workers = in_processes(cores, time_ours, name, seconds, 1)
-        slowest = max(workers, key=lambda times: times["run_s"])
-        slowest["run_s"] /= cores  # so many runs at the same time
-        row = {"assigned": assigned, "alone": alone, "workers": slowest}
-        for kind in ("alone", "workers"):
-            row[kind]["ratio"] = row["assigned"]["run_s"] / row[kind]["run_s"]
+        found = time_architecture(name, turns, seconds)
         print(name, *(
-            f"{times['step_ms']:10.2f} {times['validation_ms']:9.1f} {times['run_s']:5.0f}"
-            + (f" {times['ratio']:6.1f}x" if "ratio" in times else "")
-            for times in row.values()
+            f"{point:9.1f} {100 * spread:3.0f} % {NUM_POINTS * point / 1000:5.0f} s"
+            + (f" {found[0][0] / point:6.1f}x" if k else "")
+            for k, (point, spread) in enumerate(found)
         ), flush=True)  # fmt: skip
+        spreads += [spread for _, spread in found]
     print("\nms of my_conv2d, ms of torch.conv2d, ratio (float32, one thread)")
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["VECLIB_MAXIMUM_THREADS"] = "1"  # of NumPy
-    (rows,) = in_processes(1, convolutions, seconds)
-    for row in rows:
-        print("{images} * {kernels}: {my_conv2d_ms:.3f} {torch_ms:.3f} {ratio:.2f}x".format(**row))
+    with processes(1) as call:
+        for (images, kernels), ((mine, _), (theirs, _)) in call(time_convolutions, turns):
+            print(f"{images} * {kernels}: {mine:.3f} {theirs:.3f} {mine / theirs:.2f}x")
+    if busy > QUIET or max(spreads) > QUIET:
+        print(f"\nNOT QUIET: {100 * busy:.0f} % of the machine was busy before the start, and "
+              f"times spread by up to {100 * max(spreads):.0f} %; do not cite it")  # fmt: skip
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    ends.run(main)

@@ -2,15 +2,23 @@
 
 from collections.abc import Sequence
 
-from experiments.records import Record
-
 import numpy as np
+
+from experiments.records import Record
 
 # The accuracy stops increasing after the first epoch e with
 # max(a[e + 1], ..., a[e + PATIENCE]) <= a[e] + MIN_GAIN, where a[e] is the mean validation accuracy
 # of epoch e in percent. Half a percentage point is 25 of 5,000 images, a little less than the
 # standard error of one measurement.
 PATIENCE, MIN_GAIN = 3, 0.5
+
+
+def label(name: str, record: Record) -> str:
+    """Return `name` with a suffix for non-default settings, such as "cnn_3 (synthetic, quick)"."""
+    config = record.config
+    kinds = ["synthetic"] * (config["dataset"] == "synthetic") + ["quick"] * config["quick"]
+    kinds += filter(None, [config["part"].partition("_")[2]])  # "unscaled" of "part4_unscaled"
+    return f"{name} ({', '.join(kinds)})" if kinds else name
 
 
 def mean_curve(records: Sequence[Record], name: str) -> list[float]:

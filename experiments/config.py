@@ -1,33 +1,49 @@
-"""Define one run: its architecture, optimizer, data and seed, as pure data."""
+"""Define one run: its network, optimizer, data and seed, as pure data."""
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import nn
+
+from experiments.storage import UserError
+from models import build
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that defines the result of one run, except the data's checksum."""
+    """All that defines the result of one run, except the checksum of the data."""
 
-    part: str  # "part3"
-    variant: str  # tells apart the kinds of runs of a part: "cnn_3", "cnn_3_relu", "cnn_4_lr_0.1"
-    architecture: str
+    part: str  # "part3"; the prefix of the files
+    variant: str  # tells apart the kinds of runs of a part: "cnn_3", "cnn_3_relu", "cnn_4_0.1"
+    architecture: str  # a key of models.ARCHITECTURES
     activation: str  # the name of a class of torch.nn
-    optimizer: str  # the name of a class of torch.optim; all other parameters are its defaults
-    learning_rates: tuple[float, ...]
+    optimizer: str  # from training.describe_optimizer
+    learning_rates: tuple[float, ...]  # one for each phase of the run
     epochs: int
     batch_size: int
     record_every: int  # steps between two points of the curves
-    seed: int  # of the initial weights and of the batch order
-    dataset: str
-    split_seed: int | None  # None: no validation set
+    split_seed: int | None  # of the validation set; None: there is no validation set
     pixel_range: tuple[float, float]
-    index: int = 0  # the number of the run, from 0
     drop_epochs: tuple[int, ...] = ()  # the learning rate drops after each of these epochs
     initialization: str = "default"
+    dataset: str = "cifar10"
+    quick: bool = False  # on a part of the images
+    seed: int = 0  # of the initial weights and of the batch order
+    index: int = 0  # the number of the run, from 0
 
     def __str__(self) -> str:
         return f"{self.part} {self.variant} run_{self.index:02d}"
+
+    def network(self) -> nn.Module:
+        """Build the network. Its weights are drawn from PyTorch's global generator.
+
+        Raises UserError if torch.nn does not have the activation.
+        """
+        if self.activation not in vars(nn):
+            raise UserError(f"{self}: torch.nn has no {self.activation!r}")
+        return build(self.architecture, getattr(nn, self.activation))
 
     def phases(self) -> list[tuple[float, range]]:
         """Return a pair for each phase: its learning rate and the range of its epochs, from 0."""
@@ -39,17 +55,15 @@ class RunConfig:
         return self.epochs * math.ceil(num_images / self.batch_size)
 
     def definition(self, data_sha256: str) -> dict:
-        """Return the definition as it stands in a record."""
+        """Return the definition as it stands in a record, with the network's layers."""
         values = {k: v for k, v in asdict(self).items() if k not in ("variant", "index")}
+        with torch.device("meta"):  # without weights
+            layers = [str(layer) for layer in self.network().children()]
+        # In place or not is a matter of memory
+        values["layers"] = [layer.replace("inplace=True", "") for layer in layers]
         values["data_sha256"] = data_sha256
         return json.loads(json.dumps(values))  # tuples become lists, as in a record
 
-
-# Records that were written before a field existed have its default
-ADDED_LATER = {"initialization": "default"}
-KEYS = {field.name for field in fields(RunConfig)} - {"variant", "index"} | {"data_sha256"}
-
-
-def replicate(config: RunConfig, runs: int) -> list[RunConfig]:
-    """Return `runs` copies of `config`. Run r has the index r and the seed `config.seed` + r."""
-    return [replace(config, index=r, seed=config.seed + r) for r in range(runs)]
+    def replicate(self, runs: int) -> list["RunConfig"]:
+        """Return `runs` copies. Run r has the index r and the seed `self.seed` + r."""
+        return [replace(self, index=r, seed=self.seed + r) for r in range(runs)]

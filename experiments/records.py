@@ -1,29 +1,41 @@
 """A record: one finished run, stored as one .npz file.
 
-    results/runs/part3/cnn_3/run_07.npz      curves (float32), test_acc, weights,
-                                             config and environment (JSON strings)
+results/runs/part3/cnn_3/run_07.npz      curves (float32), test_acc, weights,
+                                         config and environment (JSON strings)
 
-`config` holds all that defines the result. A record with another definition is never overwritten
-and never averaged in.
+`config` is the run's definition. A record with another definition is never overwritten and never
+averaged in.
 """
 
+import contextlib
+import io
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar
-
-from experiments.config import ADDED_LATER, KEYS, RunConfig
-from experiments.storage import UserError, npz_bytes, read_npz, reason, write_atomically
 
 import numpy as np
 
-MAX_BYTES = 50_000_000
-Key = TypeVar("Key", bound=Hashable)
+from experiments.config import RunConfig
+from experiments.storage import UserError, first_line, npz_bytes, reason, write_atomically
 
 
 class DamagedRecord(UserError):
     """Raised for a file that is not a whole record."""
+
+
+class Definition(dict):
+    """What `RunConfig.definition` was for a record. It may lack what was added later."""
+
+    def __init__(self, path: Path, values: dict):
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, name: str):
+        raise UserError(
+            f"{self.path}: recorded with another definition, without {name}; "
+            "train in another folder with --out"
+        )
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Record:
     """A finished run."""
 
     path: Path
-    config: dict  # RunConfig.definition
+    config: Definition
     environment: dict  # where and how it was trained
     arrays: dict[str, np.ndarray]
 
@@ -44,13 +56,31 @@ class Record:
         return round(float(self.arrays["test_acc"]), 4)
 
 
+def check(arrays: dict[str, np.ndarray]) -> None:
+    """Raise ValueError unless `arrays` are a run's: curves, `test_acc` and `weights`, all float32.
+
+    The curves, whose names end with "_curve", have one length. There is a `loss_curve`.
+    """
+    for name in ("loss_curve", "test_acc", "weights"):
+        if name not in arrays:
+            raise ValueError(f"there is no {name}")
+    for name, array in arrays.items():
+        shape = arrays["loss_curve"].shape[:1] if name.endswith("_curve") else array.shape
+        scalar = name == "test_acc"
+        if array.dtype != np.float32 or array.shape != shape or (array.ndim == 0) != scalar:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        if array.size == 0:
+            raise ValueError(f"{name} is empty")
+
+
 def record_path(config: RunConfig, out: Path) -> Path:
     """Return where the record of `config` is stored below `out`."""
     return out / "runs" / config.part / config.variant / f"run_{config.index:02d}.npz"
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], definition: dict, environment: dict) -> None:
-    """Write a record."""
+    """Write a record. Raises ValueError if `load` would not read it."""
+    check(arrays)
     texts = {"config": definition, "environment": environment}
     content = arrays | {name: np.array(json.dumps(text)) for name, text in texts.items()}
     write_atomically(path, npz_bytes(content))
@@ -63,134 +93,82 @@ def load(path: Path) -> Record:
     cannot be read.
     """
     try:
-        arrays = read_npz(path, MAX_BYTES)
-        texts = [json.loads(str(arrays.pop(name, ""))) for name in ("config", "environment")]
-        if not all(isinstance(text, dict) for text in texts):
-            raise ValueError("no definition in it")
-        config, environment = ADDED_LATER | texts[0], texts[1]
-        if left_out := KEYS - config.keys():
-            raise ValueError(f"no {min(left_out)} in its definition")
-        _check(arrays, "grad_curve" if config["split_seed"] is None else "val_acc_curve")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    except (ValueError, RecursionError) as error:
-        raise DamagedRecord(
-            f"{path}: damaged ({error}); move it away, or train it again, without --plot-only and "
-            "with --runs above its number"
-        ) from error
-    return Record(path, config, environment, arrays)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+        config, environment = (json.loads(str(arrays.pop(k))) for k in ("config", "environment"))
+        if not isinstance(config, dict) or not isinstance(environment, dict):
+            raise ValueError("there is no definition")
+        check(arrays)
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
+        raise DamagedRecord(f"{path}: damaged ({first_line(error)}); move it away") from error
+    return Record(path, Definition(path, config), environment, arrays)
 
 
-def _check(arrays: dict[str, np.ndarray], third_curve: str) -> None:
-    """Raise ValueError unless there are curves of one length, a test accuracy and weights."""
-    curves = ("loss_curve", "train_acc_curve", third_curve)
-    for name in (*curves, "test_acc", "weights"):
-        if name not in arrays:
-            raise ValueError(f"no {name} in it")
-        array = arrays[name]
-        fits = {
-            "test_acc": array.shape == (),
-            "weights": array.size > 0 and array.shape[1:] in ((32 * 32,), (1, 3, 3)),
-        }.get(name, array.size > 0 and array.shape == (arrays["loss_curve"].size,))
-        if array.dtype != np.float32 or not fits:
-            raise ValueError(f"{name} is {array.dtype} {array.shape}")
-
-
-def find(config: RunConfig, out: Path, data_sha256: str | None = None) -> Record | None:
+def find(config: RunConfig, out: Path, data_sha256: str) -> Record | None:
     """Return the record of `config` below `out`, or None if there is none.
 
-    Without `data_sha256` the record may be of any data. Raises UserError if the record has another
-    definition, and DamagedRecord if it is not whole.
+    A damaged record is moved aside and counts as none. Raises UserError if the record has another
+    definition.
     """
+    path, wanted = record_path(config, out), config.definition(data_sha256)
     try:
-        record = load(record_path(config, out))
+        record = load(path)
     except FileNotFoundError:
         return None
-    expected = config.definition(data_sha256 or record.config["data_sha256"])
-    for key in sorted(expected.keys() | record.config.keys()):
-        recorded, wanted = record.config.get(key), expected.get(key)
-        if recorded != wanted:
+    except DamagedRecord as error:
+        aside = path.with_suffix(".damaged")
+        with contextlib.suppress(FileNotFoundError):  # another process may have moved it
+            path.replace(aside)
+        print(f"{str(error).rpartition(';')[0]}; moved to {aside.name}")
+        return None
+    for key in (*wanted, *record.config):
+        if (difference := _difference(record.config.get(key), wanted.get(key))) is not None:
             raise UserError(
-                f"{record.path}: recorded with {key} {recorded}, now it is {wanted}; "
-                "ask for what is recorded, or choose another folder with --out"
+                f"{path}: recorded with another definition: {key} was {difference[0]}, now it is "
+                f"{difference[1]}; ask for what is recorded, or choose another folder with --out"
             )
     return record
 
 
-def find_all(runs: Sequence[RunConfig], out: Path) -> list[Record]:
-    """Return the records of `runs` and of all further runs beside them, in order.
+def _difference(recorded, wanted) -> tuple | None:
+    """Return the values if they differ; of two lists the first items that do."""
+    if isinstance(recorded, list) and isinstance(wanted, list):
+        return next(((a, b) for a, b in zip_longest(recorded, wanted) if a != b), None)
+    return (recorded, wanted) if recorded != wanted else None
 
-    Runs without a record are left out. Raises as `find` does.
+
+def read(out: Path, part: str) -> dict[str, list[Record]]:
+    """Return all records of a part below `out`, by variant, the runs in order.
+
+    Raises UserError if runs of a variant have different definitions or lengths, or if records are
+    of different data, and as `load` does.
     """
-    first = runs[0]
-    recorded = _run_numbers(record_path(first, out).parent)
-    further = [
-        replace(first, index=r, seed=first.seed + r) for r in recorded if r >= len(runs)
-    ]  # "at least" as many runs as asked for
-    found = [find(config, out) for config in (*runs, *further)]
-    return [record for record in found if record]
+    numbered = [
+        path for path in out.glob(f"runs/{part}/*/run_*.npz")
+        if path.stem.removeprefix("run_").isdecimal()  # and no "run_00 (copy).npz"
+    ]  # fmt: skip
+    variants: dict[str, list[Record]] = {}
+    for path in sorted(numbered, key=lambda path: (path.parent, len(path.name), path.name)):
+        variants.setdefault(path.parent.name, []).append(load(path))
+    for records in variants.values():
+        for record in records:
+            _check_alike(record, records[0])
+    firsts = [records[0] for records in variants.values()]
+    for record in firsts:
+        if record.config.get("data_sha256") != firsts[0].config.get("data_sha256"):
+            raise UserError(f"{record.path}: trained on other data than {firsts[0].path}")
+    return variants
 
 
-def _run_numbers(folder: Path) -> dict[int, Path]:
-    """Return the records in a folder by the number of their run, in order."""
-    numbered = [(path.stem.removeprefix("run_"), path) for path in folder.glob("run_*.npz")]
-    return dict(sorted((int(number), path) for number, path in numbered if number.isdecimal()))
-
-
-def load_results(
-    plans: Mapping[Key, Sequence[RunConfig]], out: Path, required: Iterable[Key]
-) -> dict[Key, list[Record]]:
-    """Return the records of every plan whose runs are all recorded, including further runs.
-
-    Plans that are not `required` are left out if they cannot be read or have another definition.
-    Raises UserError if runs on different data would be mixed, and as `find` does.
-    """
-    required, results = set(required), {}
-    for key, runs in plans.items():
-        try:
-            records = find_all(runs, out)
-        except UserError:
-            if key in required:
-                raise
-            continue
-        if {record_path(config, out) for config in runs} <= {record.path for record in records}:
-            _check_lengths(records)
-            results[key] = records
-    checksums = {r.config["data_sha256"]: r.path for records in results.values() for r in records}
-    if len(checksums) > 1:
-        one, other, *_ = checksums.values()
-        raise UserError(f"{one}: trained on other data than {other}; choose a folder with --out")
-    return results
-
-
-def _check_lengths(records: Sequence[Record]) -> None:
-    """Raise UserError unless all curves are equally long, as those of one definition are."""
-    short, long = (f(records, key=lambda r: r["loss_curve"].size) for f in (min, max))
-    if short["loss_curve"].size < long["loss_curve"].size:
-        raise UserError(
-            f"{short.path}: {short['loss_curve'].size} points, fewer than in {long.path}; "
-            "move it away to have it trained again"
-        )
-
-
-def read_runs(out: Path, part: str, variant: str) -> list[Record]:
-    """Return all records of a variant below `out`, in order.
-
-    Raises UserError if they have different definitions or lengths, and as `load` does.
-    """
-    records = [load(path) for path in _run_numbers(out / "runs" / part / variant).values()]
-    for record in records:
-        if record.config | {"seed": 0} != records[0].config | {"seed": 0}:
-            raise UserError(f"{record.path}: has another definition than {records[0].path}")
-    if records:
-        _check_lengths(records)
-    return records
-
-
-def read_variants(out: Path, part: str) -> dict[str, list[Record]]:
-    """Return all records of a part, by the name of their folder. Raises as `read_runs` does."""
-    names = sorted(folder.name for folder in (out / "runs" / part).glob("*"))
-    variants = {name: read_runs(out, part, name) for name in names}
-    return {name: records for name, records in variants.items() if records}
+def _check_alike(record: Record, first: Record) -> None:
+    """Raise UserError unless both are runs of one variant, which differ in their seed only."""
+    if record.config | {"seed": 0} != first.config | {"seed": 0}:
+        raise UserError(f"{record.path}: has another definition than {first.path}; move one away")
+    if record["loss_curve"].size != first["loss_curve"].size:
+        raise UserError(f"{record.path}: not as long as {first.path}; move the shorter one away")

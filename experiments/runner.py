@@ -1,138 +1,117 @@
-"""Train the runs that have no record yet, in worker processes.
+"""Train the runs that have no record yet, in worker processes, and return the records.
 
-Processes and machines share the runs by their rank and by the records. They exchange nothing
-else. Within a process each worker is a `ProcessPoolExecutor` with one process, and threads hand
-them the runs. So a worker that is killed breaks its own executor only.
+Processes and machines share the runs by their rank and by the records. They exchange nothing else.
 """
 
 import contextlib
+import hashlib
+import importlib.machinery
 import multiprocessing
 import os
-import queue
 import signal
 import sys
 import threading
 import time
-from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from experiments import records
-from experiments.cli import StillTraining, is_out_of_memory, num_cores, select_device
-from experiments.config import RunConfig
-from experiments.records import DamagedRecord, Key, Record
-from experiments.storage import UserError, first_line, remove_stray_temporaries
-
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 import data
-from models import build
+import models
+from experiments import records, training
+from experiments.config import RunConfig
+from experiments.device import num_workers, select_device
+from experiments.ends import explain, on_stop, stop
+from experiments.options import Options
+from experiments.records import Record
+from experiments.storage import UserError
 
 Advance = Callable[[int], None]  # called with the number of steps done
 TrainRun = Callable[[RunConfig, data.Data, Advance], dict]  # what a part's script does
-WORKER_BYTES = 1_500_000_000  # memory of a worker: PyTorch, the images, a CNN's feature maps
 STEP_OVERHEAD = 2e7  # what a step costs beside its arithmetic, in floating-point operations
-TRIES = 2
 
 
-def run_missing(
-    runs: Sequence[RunConfig], train_run: TrainRun, options: Namespace, by_process_0: bool = False
-) -> None:
-    """Train those of this process's share of `runs` that have no record yet.
+def run(
+    configs: Sequence[RunConfig], train_run: TrainRun, options: Options
+) -> dict[str, list[Record]]:
+    """Train what has no record yet and return the records by variant, `options.runs` of each.
 
-    With --plot-only nothing is trained.
-
-    runs: all on the same data, which is read only if something is to be trained.
+    configs: the first run of each variant, all on the same data.
     train_run: `train_run(config, data, advance)` trains, calls `advance(step)` at every point, and
     returns the arrays of the record.
-    by_process_0: process 0 trains all of `runs`, and the others train none.
 
-    Damaged records are moved aside. Raises UserError, before training, if a record has another
-    definition or was trained on other data.
+    With --plot-only nothing is trained, and all runs that are recorded of these variants are
+    returned, whatever options they were trained with.
+
+    Raises UserError, before training, if a record has another definition, and after training, if a
+    run could not be finished. Of many processes all but the last one end here.
     """
-    if options.plot_only or (by_process_0 and options.rank > 0):
-        return
-    remove_stray_temporaries(options.out)
-    share = runs if by_process_0 else runs[options.rank :: options.world_size]
-    missing = [config for config in share if not _is_recorded(config, options.out)]
+    if options.plot_only:
+        recorded = records.read(options.out, configs[0].part)
+        found = {c.variant: recorded[c.variant] for c in configs if c.variant in recorded}
+        if not found:
+            raise UserError(f"{options.out}: {configs[0].part} {configs[0].variant} is not "
+                            "recorded there; train it, without --plot-only")  # fmt: skip
+        return found
+    arrays = data.read(configs[0].dataset, options.data_dir, options.quick)
+    find = partial(records.find, out=options.out, data_sha256=data.sha256(arrays))
+    runs = [run for config in configs for run in config.replicate(options.runs)]
+    missing = [run for run in runs if find(run) is None]
+    share = [run for run in missing if run in runs[options.rank :: options.world_size]]
     if not missing:
-        if len(share) == len(runs):
-            print(f"{runs[0].part}: nothing to train, all is recorded in {options.out}")
-        return
-    arrays = data.read(runs[0].dataset, options.data_dir, options.quick)
-    checksum = data.sha256(arrays)
-    _check_same_data(options.out, checksum)
+        print(f"nothing to train, all is recorded in {options.out}")
+    if share:
+        _train(share, arrays, train_run, options)
+    finished: dict[str, list[Record]] = {config.variant: [] for config in configs}
     for config in runs:
-        with contextlib.suppress(DamagedRecord):  # moved aside by the process whose share it is
-            records.find(config, options.out, checksum)
+        if record := find(config):
+            finished[config.variant].append(record)
+        elif options.world_size > 1:
+            print(f"process {options.rank}: its share is done; others still train {config}")
+            sys.exit()
+        else:
+            raise UserError(f"{config}: its record is gone; repeat the command")
+    return finished
+
+
+def _train(
+    runs: list[RunConfig], arrays: data.Arrays, train_run: TrainRun, options: Options
+) -> None:
+    """Train `runs`. Raises UserError at the end if some could not be finished."""
     num_train, num_val = map(len, data.stratified_split(arrays["train_labels"], runs[0].split_seed))
-    for config in missing:
+    for config in runs:
         if config.num_steps(num_train) < config.record_every:
             raise UserError(
                 f"{config}: {config.num_steps(num_train)} steps in all, but curves have a point "
                 f"every {config.record_every}; take more --epochs or a smaller --batch-size"
             )
-    costs = {config: cost(config, num_train, num_val) for config in missing}
-    missing.sort(key=lambda config: -costs[config])  # the longest first, so that none is left over
-    processes = num_processes(options, len(missing))
-    progress = Progress(costs, num_train, hidden=options.rank != 0)
-    if processes > 1:
-        del arrays
-        _train_in_workers(missing, train_run, options, processes, progress)
-    else:
-        _train_here(missing, train_run, options, arrays, progress)
+    costs = {config: cost(config, num_train, num_val) for config in runs}
+    runs.sort(key=lambda config: -costs[config])  # the longest first, so that none is left over
+    processes = options.processes or 1
+    if options.processes is None and options.world_size == 1:
+        processes = num_workers(options.device, options.threads)
+    processes = min(processes, len(runs))
+    progress = Progress(costs, num_train, hidden=options.rank > 0)
+    train = partial(_train_in_workers, processes) if processes > 1 else partial(_train_here, arrays)
+    with progress.bar:
+        failed = train(runs, train_run, options, progress)
+    if failed:
+        config, problem = failed[0]
+        others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise UserError(f"{config} is not finished{others}: {problem}")
 
 
-def _is_recorded(config: RunConfig, out: Path) -> bool:
-    """Return whether there is a record. A damaged one is moved aside and counts as none."""
-    try:
-        return records.find(config, out) is not None
-    except DamagedRecord as error:
-        path = records.record_path(config, out)
-        aside = path.with_suffix(".damaged")
-        with contextlib.suppress(FileNotFoundError):  # another process may have moved it
-            path.replace(aside)
-        print(f"{str(error).partition(';')[0]}; moved to {aside.name}, it will be trained again")
-        return False
-
-
-def _check_same_data(out: Path, checksum: str) -> None:
-    """Raise UserError if the first readable record below `out` is of other data."""
-    for path in sorted(out.glob("runs/*/*/run_*.npz")):
-        with contextlib.suppress(DamagedRecord, FileNotFoundError):  # then the next one tells
-            if records.load(path).config["data_sha256"] != checksum:
-                raise UserError(f"{path}: recorded with other data; choose another --out")
-            return
-
-
-def load_finished(
-    plans: Mapping[Key, Sequence[RunConfig]], required: Sequence[Key], options: Namespace
-) -> dict[Key, list[Record]]:
-    """Return the records of all finished plans, which must include every required one.
-
-    With --plot-only and without --arch one finished plan is enough. Raises StillTraining if another
-    process may be training what is missing, and UserError otherwise.
-    """
-    # Before reading, because another process may record some in between
-    paths = [records.record_path(c, options.out) for key in required for c in plans[key]]
-    missing = [path for path in paths if not path.exists()]
-    results = records.load_results(plans, options.out, required)
-    if not missing or (options.plot_only and results and not options.arch):
-        return results
-    if options.world_size > 1 and not options.plot_only:
-        raise StillTraining(f"other processes still train {missing[0].parent.name}")
-    raise UserError(f"{missing[0]}: not recorded yet; train it, without --plot-only")
-
-
-# ---- How much there is to do, and how many workers do it
+# ---- How much there is to do
 
 
 def cost(config: RunConfig, num_train: int, num_val: int) -> float:
@@ -150,23 +129,8 @@ def cost(config: RunConfig, num_train: int, num_val: int) -> float:
 def _operations(architecture: str) -> int:
     """Count the floating-point operations of a forward pass of one image."""
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        build(architecture)(torch.empty(1, 1, 32, 32))
+        models.build(architecture)(torch.empty(1, 1, 32, 32))
     return counter.get_total_flops()
-
-
-def num_processes(options: Namespace, num_missing: int) -> int:
-    """Return the number of processes: one for each core or GPU, unless the options say otherwise.
-
-    There are fewer if fewer runs are missing, or if there is not enough memory for so many.
-    """
-    if options.processes:
-        return min(options.processes, num_missing)
-    if options.world_size > 1 or options.torch_device.type == "mps":
-        return 1
-    if options.torch_device.type == "cuda":
-        return min(torch.cuda.device_count() if ":" not in options.device else 1, num_missing)
-    by_memory = int(psutil.virtual_memory().available // WORKER_BYTES)
-    return max(1, min(num_cores() // options.threads, num_missing, by_memory))
 
 
 class Progress:
@@ -182,8 +146,7 @@ class Progress:
         self.finished: list[RunConfig] = []
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
-            desc=f"0/{len(costs)} runs, {sum(self.num_steps.values()):,} steps",
-            total=sum(costs.values()),
+            desc=f"0/{len(costs)} runs", total=sum(costs.values()),
             bar_format="{desc} |{bar:20}| {percentage:.0f} %, {elapsed} gone, {remaining} left",
             mininterval=0.5 if terminal else 30, maxinterval=30, smoothing=0, leave=False,
             file=sys.stderr if terminal else _Lines(), disable=hidden,
@@ -191,25 +154,16 @@ class Progress:
 
     def show(self, running: Mapping[RunConfig, int]) -> None:
         """Show the bar, given the steps of the runs in progress."""
-        steps = sum(self.num_steps[config] for config in self.finished) + sum(running.values())
         done = sum(self.costs[config] for config in self.finished)
         done += sum(self.costs[c] * n / self.num_steps[c] for c, n in running.items())
-        self.bar.set_description_str(
-            f"{len(self.finished)}/{len(self.num_steps)} runs, "
-            f"{steps:,}/{sum(self.num_steps.values()):,} steps",
-            refresh=False,
-        )
+        description = f"{len(self.finished)}/{len(self.num_steps)} runs"
+        self.bar.set_description_str(description, refresh=False)
         self.bar.update(done - self.bar.n)
 
     def finish(self, config: RunConfig, line: str) -> None:
         """Show the line of a finished run above the bar."""
         self.finished.append(config)
-        self.write(line)
-
-    def write(self, line: str) -> None:
-        """Show a line above the bar."""
         tqdm.write(line)
-        sys.stdout.flush()
 
 
 class _Lines:
@@ -226,62 +180,35 @@ class _Lines:
 # ---- One run
 
 
-def _train_here(
-    configs: Sequence[RunConfig],
-    train_run: TrainRun,
-    options: Namespace,
-    arrays: data.Arrays,
-    progress: Progress,
-) -> None:
-    """Train `configs` one after the other in this process."""
-    torch.set_num_threads(options.threads)
-    prepared = data.prepare(
-        arrays, options.torch_device, configs[0].split_seed, configs[0].pixel_range
-    )
-    with progress.bar:
-        progress.show({})
-        for config in configs:
-
-            def advance(step: int, config: RunConfig = config) -> None:
-                progress.show({config: step})
-
-            line = _train_and_record(config, prepared, train_run, options, 1, advance)
-            progress.finish(config, line)
-            progress.show({})
-
-
 def _train_and_record(
-    config: RunConfig,
-    prepared: data.Data,
-    train_run: TrainRun,
-    options: Namespace,
-    processes: int,
-    advance: Advance,
+    config: RunConfig, prepared: data.Data, train_run: TrainRun, options: Options, advance: Advance
 ) -> str:
     """Train `config`, write its record and return a line about it."""
     keep_freed_memory()
     start = time.monotonic()
     values = train_run(config, prepared, advance)
     arrays = {name: _to_numpy(value) for name, value in values.items()}
+    seconds = time.monotonic() - start
     device = prepared.train.images.device
     environment = {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "processes": processes * options.world_size,
         "threads": torch.get_num_threads(),
-        "seconds": round(time.monotonic() - start, 1),
+        "seconds": round(seconds, 1),
     }
-    if records.find(config, options.out, prepared.sha256) is None:  # another may have been faster
-        path = records.record_path(config, options.out)
-        records.save(path, arrays, config.definition(prepared.sha256), environment)
-    note = "".join(
-        f", {name} not finite from step {(lost[0] + 1) * config.record_every}"
+    try:
+        definition = config.definition(prepared.sha256)
+        records.save(records.record_path(config, options.out), arrays, definition, environment)
+    except ValueError as error:
+        raise UserError(f"{train_run.__name__} returned no whole record: {error}") from error
+    lost = [
+        f", {name} not finite from step {(first[0] + 1) * config.record_every}"
         for name in ("loss_curve", "grad_curve")
-        if name in arrays and len(lost := np.flatnonzero(~np.isfinite(arrays[name])))
-    )
-    seconds = environment["seconds"]
-    return f"{config}: test accuracy {float(arrays['test_acc']):.2f} %, {seconds:.0f} s{note}"
+        if name in arrays and len(first := np.flatnonzero(~np.isfinite(arrays[name])))
+    ]
+    accuracy = float(arrays["test_acc"])
+    return f"{config}: test accuracy {accuracy:.2f} %, {seconds:.0f} s{''.join(lost)}"
 
 
 def keep_freed_memory() -> None:
@@ -290,7 +217,7 @@ def keep_freed_memory() -> None:
     Freeing one 30 MB block raises glibc's mmap threshold, so that later buffers are reused instead
     of being returned to the kernel and page-faulted in again (up to a third of a CNN's step).
     """
-    torch.empty(30_000_000, dtype=torch.uint8)
+    torch.empty(30_000_000, dtype=torch.uint8, device="cpu")
 
 
 def _to_numpy(values: list[Tensor] | Tensor) -> np.ndarray:
@@ -300,112 +227,151 @@ def _to_numpy(values: list[Tensor] | Tensor) -> np.ndarray:
     return values.detach().cpu().contiguous().numpy()
 
 
+def _train_here(
+    arrays: data.Arrays,
+    runs: Sequence[RunConfig],
+    train_run: TrainRun,
+    options: Options,
+    progress: Progress,
+) -> list[tuple[RunConfig, str]]:
+    """Train `runs` one after the other in this process. Returns those that failed, and why."""
+    torch.set_num_threads(options.threads)
+    device = select_device(options.device, options.local_rank)
+    prepared = data.prepare(arrays, device, runs[0].split_seed, runs[0].pixel_range)
+    failed = []
+    for config in runs:
+        progress.show({})
+
+        def advance(step: int, config: RunConfig = config) -> None:
+            progress.show({config: step})
+
+        try:
+            line = _train_and_record(config, prepared, train_run, options, advance)
+            progress.finish(config, line)
+        except Exception as error:
+            failed.append((config, _explained(error)))
+    return failed
+
+
+def _explained(error: Exception) -> str:
+    """Return one line for an error that the user can put right, or raise it."""
+    if (line := explain(error)) is None:
+        raise error
+    return line
+
+
 # ---- Worker processes
 
 
 def _train_in_workers(
-    configs: Sequence[RunConfig],
-    train_run: TrainRun,
-    options: Namespace,
     processes: int,
+    runs: Sequence[RunConfig],
+    train_run: TrainRun,
+    options: Options,
     progress: Progress,
-) -> None:
-    """Train `configs` in `processes` workers. A run whose process is killed is tried again.
-
-    Raises UserError at the end if it was killed again.
-    """
-    context = multiprocessing.get_context("spawn")
-    # The steps of each worker. Each writes its own number only, so there is no lock that a killed
-    # worker could keep
-    steps = context.RawArray("q", processes)
-
-    def start_worker(slot: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, context, _start_worker, (slot, steps, options))
-
-    workers = [start_worker(slot) for slot in range(processes)]
-    idle: queue.SimpleQueue[int] = queue.SimpleQueue()  # the slots of workers without a run
-    for slot in range(processes):
-        idle.put(slot)
-    running: dict[RunConfig, int] = {}  # the slots
-    stopping = threading.Event()
-
-    def in_worker(config: RunConfig) -> str | None:
-        """Train `config` in the next idle worker; return its line, or None if it was killed."""
-        slot = running[config] = idle.get()
+) -> list[tuple[RunConfig, str]]:
+    """Train `runs` in worker processes. Returns those that failed, and why."""
+    script = Path(train_run.__code__.co_filename).resolve()
+    task = partial(_train_in_worker, script, source_checksum(script), train_run.__name__)
+    others, executor = set(multiprocessing.active_children()), None
+    workers: set[BaseProcess] = set()
+    futures: dict[Future, RunConfig] = {}
+    failed: list[tuple[RunConfig, str]] = []
+    stops: list[int] = []
+    with on_stop(stops.append):  # an exception at any moment could leave a lock locked for good
         try:
-            for attempt in range(1, TRIES + 1):
-                try:
-                    task = (config, train_run, options, processes)
-                    return workers[slot].submit(_train_in_this_worker, *task).result()
-                except (BrokenProcessPool, MemoryError):
-                    if stopping.is_set():
-                        return None
-                    again = "; it is tried once more" if attempt < TRIES else ""
-                    progress.write(f"{config}: its process was killed, or lacked memory{again}")
-                    steps[slot] = 0
-                    workers[slot].shutdown(wait=False)
-                    workers[slot] = start_worker(slot)
-            return None
-        finally:
-            del running[config]
-            steps[slot] = 0
-            idle.put(slot)
-
-    killed = []
-    before = set(multiprocessing.active_children())
-    with (
-        progress.bar,
-        ThreadPoolExecutor(processes, initializer=_block_signals) as threads,
-    ):
-        futures = {threads.submit(in_worker, config): config for config in configs}
-        pending = set(futures)
-        try:
-            while pending:
+            context = multiprocessing.get_context("spawn")
+            steps = context.RawArray("q", len(runs))
+            executor = ProcessPoolExecutor(
+                processes, context, _start_worker, (steps, context.Value("i"), options)
+            )
+            with _signals_blocked():  # in the workers, which are started here
+                futures = {executor.submit(task, options, c, k): c for k, c in enumerate(runs)}
+                workers = set(multiprocessing.active_children()) - others
+            pending = set(futures)
+            while pending and not stops:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
-                    if line := future.result():
-                        progress.finish(futures[future], line)
+                    line, problem = future.result()
+                    if problem:
+                        failed.append((futures[future], problem))
                     else:
-                        killed.append(futures[future])
-                progress.show({config: steps[slot] for config, slot in list(running.items())})
+                        progress.finish(futures[future], line)
+                progress.show(
+                    {c: steps[k] for k, c in enumerate(runs) if c not in progress.finished}
+                )
+        except BrokenProcessPool as error:
+            ended = connection.wait([worker.sentinel for worker in workers], timeout=0)
+            _end_workers(others, executor)  # then all exit codes are known
+            codes = {worker.exitcode for worker in workers if worker.sentinel in ended}
+            how = f"ended with exit code {', '.join(map(str, codes)) or 'unknown'}"
+            if -9 in codes:  # SIGKILL, which Linux sends then
+                how = "was killed, perhaps for lack of memory"
+            left = ", ".join(str(config) for config in runs if config not in progress.finished)
+            raise UserError(f"a worker process {how}; not finished: {left}; "
+                            "repeat the command, with fewer --processes") from error  # fmt: skip
+        except (OSError, ImportError, NotImplementedError) as error:
+            if futures:  # it comes from a worker
+                raise
+            raise UserError(f"no worker can be started, which takes a process and semaphores "
+                            f"in /dev/shm ({error}); try --processes 1") from error  # fmt: skip
         finally:
-            stopping.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            while running or idle.qsize() != processes:
-                _kill(set(multiprocessing.active_children()) - before)
-                time.sleep(0.05)
-            _kill(set(multiprocessing.active_children()) - before)
-    if killed:
-        raise UserError(
-            f"{', '.join(map(str, killed))}: killed {TRIES} times, perhaps for lack of memory; "
-            "try the same command with fewer --processes"
-        )
+            _end_workers(others, executor)
+    if stops:
+        stop(stops[0])
+    return failed
 
 
-def _kill(children) -> None:
-    for child in children:
+def _end_workers(others: set, executor: ProcessPoolExecutor | None) -> None:
+    """End all children of this process but `others`, and wait for their end."""
+    for child in set(multiprocessing.active_children()) - others:
         child.kill()
+    if executor:
+        executor.shutdown(cancel_futures=True)
 
 
-def _block_signals() -> None:
-    """Block Ctrl-C and SIGTERM in this thread and in the processes that it starts.
+@lru_cache
+def source_checksum(script: Path) -> str:
+    """Return the checksum of the files that define how `script` trains.
+
+    It is computed when the first run starts. Workers that start later compare theirs. Raises
+    UserError if `script` is no file that a worker can import.
+    """
+    spec = importlib.machinery.PathFinder.find_spec(script.stem)
+    if spec is None or Path(str(spec.origin)).resolve() != script:
+        raise UserError(f"{script.name}: workers cannot import it; try --processes 1")
+    files = [script, *(Path(str(module.__file__)) for module in (models, data, training))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block Ctrl-C and SIGTERM in the processes that are started meanwhile.
 
     They reach the workers of a terminal or a cluster's job as well, but it is their parent that
     ends them.
     """
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_worker: dict = {}  # of this process, if it is a worker: its slot and the steps of all workers
+_worker: dict = {}  # of this process, if it is a worker: its number and the steps of all runs
 
 
-def _start_worker(slot: int, steps, options: Namespace) -> None:
+def _start_worker(steps, count, options: Options) -> None:
     """Prepare this process, a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(options.threads)
-    _worker.update(slot=slot, steps=steps)
+    with count.get_lock():
+        _worker.update(number=count.value, steps=steps)
+        count.value += 1
 
 
 def _end_with_parent() -> None:
@@ -416,25 +382,27 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _train_in_this_worker(
-    config: RunConfig, train_run: TrainRun, options: Namespace, processes: int
-) -> str:
-    """Train `config` in this process, a worker. It reads the images itself, the first time."""
-    advance = partial(_worker["steps"].__setitem__, _worker["slot"])
+def _train_in_worker(
+    script: Path, checksum: str, function: str, options: Options, config: RunConfig, index: int
+) -> tuple[str, str]:
+    """Train `config` in this process, a worker.
+
+    Returns a line about it, or what went wrong. The images are read the first time.
+    """
     try:
-        device = select_device(options.device, options.local_rank * processes + _worker["slot"])
-    except ValueError as error:
-        raise UserError(f"argument --device: {error}") from error
-    try:
+        train_run = getattr(importlib.import_module(script.stem), function)
+        if source_checksum(script) != checksum:
+            raise UserError(f"{script.name}, models.py or data.py was changed meanwhile; "
+                            "repeat the command, in a notebook after a restart")  # fmt: skip
+        device = select_device(options.device, options.local_rank + _worker["number"])
         prepared = _load(
             config.dataset, options.data_dir, device, options.quick,
             config.split_seed, config.pixel_range,
         )  # fmt: skip
-        return _train_and_record(config, prepared, train_run, options, processes, advance)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise MemoryError(first_line(error)) from error
-        raise
+        advance = partial(_worker["steps"].__setitem__, index)
+        return _train_and_record(config, prepared, train_run, options, advance), ""
+    except Exception as error:
+        return "", _explained(error)
 
 
 _load = lru_cache(maxsize=1)(data.load)  # for the next run on the same data
