@@ -1,1 +1,1 @@
-"""The report: numbers (summary, measure, parameters), what they say (facts, claims), the PDF."""
+"""The report: numbers (summary, measure, facts, parameters) and the PDF (build, the .typ files)."""

@@ -1,65 +1,62 @@
-"""Typeset the report: answers, figures and the code of all parts, from a folder of results.
+"""Typeset the report: answers, figures and code, from a folder of results.
 
     python -m report.build --name Ada --surname Lovelace --id 2345678
     python -m report.build                     # report/hw1_report.pdf, without a person's name
+    python -m report.build --results results/reference
 
-Every number comes from RESULTS/summary.json (python -m report.summary), RESULTS/measurements.json
-(python -m report.measure), part 2's files and the records. What the prose says about them is
-checked (claims.py). Sentences that do not hold for these results are marked and listed; --strict
-stops there instead.
+Every number comes from the records, from part 2's files and from RESULTS/measurements.json, which
+is made if it is missing or of other records. Sentences that do not hold for these results are
+marked and listed in the PDF; --strict stops there instead.
 """
 
 import ast
 import json
 import re
 import shutil
+import sys
 import tempfile
-import unicodedata
+import tokenize
 from pathlib import Path
 
-from experiments import cli
-from experiments.storage import UserError, write_atomically
+if not __package__:  # started as a file, as by an editor's Run button
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import typst
+from anyascii import anyascii
 
+from experiments import ends, options
+from experiments.storage import UserError, write_atomically
 from models import ARCHITECTURES
-from report import claims, facts
+from report import facts, measure
+from report.summary import Variants, read_parts
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-# The appendix: "the well-commented code of parts 2 to 5", without utils.py
-PARTS = sorted(path.name for path in ROOT.glob("part?_*.py"))
-MODULES = ["models.py", "data.py", "experiments/training.py"]
-FURTHER = sorted(f"experiments/{p.name}" for p in (ROOT / "experiments").glob("*.py")
-                  if p.name not in ("__init__.py", "training.py"))  # fmt: skip
-FIGURES = {  # by name, the script that draws it; {} is the architecture of part 5
-    "part2": "part2_conv.py --samples FILE --kernel FILE",
-    "part2_kernels": "part2_conv.py --samples FILE --kernel FILE",
-    "part3": "part3_architectures.py",
-    "part3_spread": "part3_architectures.py",
-    **{f"part3_weights_{name}": "part3_architectures.py" for name in ARCHITECTURES},
-    "part3_units": "-m report.measure",
-    "part4_start": "-m report.measure",
-    "part4": "part4_activations.py",
-    "part4_spread": "part4_activations.py",
-    "part4_unscaled": "part4_activations.py --unscaled",
-    "part4_initialized": "part4_activations.py --initialized",
-    "part5_{}": "part5_learning_rate.py",
-    "part5_{}_spread": "part5_learning_rate.py",
-    "part5_{}_schedules": "part5_learning_rate.py",
-}
-PARTS_OF_OPTIONS = ("part4_unscaled", "part4_initialized")
-# Letters that Unicode does not decompose into one of ASCII and an accent
-LETTERS = str.maketrans(
-    {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe"}
-)
+ROOT = Path(__file__).resolve().parent.parent
+# The appendix: "the well-commented code of parts 2 to 5", without utils.py, and what belongs to it
+SHOWN = (
+    "part2_conv.py", "part3_architectures.py", "part4_activations.py", "part5_learning_rate.py",
+    "models.py", "data.py", "experiments/training.py", "report/measure.py",
+)  # fmt: skip
+PART2 = ("part2.png", "part2_kernels.png", "part2_out.npy", "part2.json")
+PART3 = ("part3.png", "part3_spread.png",
+         *(f"part3_weights_{name}.png" for name in ARCHITECTURES))  # fmt: skip
+PART4 = ("part4.png", "part4_spread.png")
+
+
+# ---- The name of the PDF
 
 
 def spell(name: str) -> str:
-    """Spell a name for a file's name: ASCII, lower case, underscores; perhaps nothing is left."""
-    letters = unicodedata.normalize("NFKD", name.lower().translate(LETTERS))
-    ascii_letters = "".join(c for c in letters if not unicodedata.combining(c))
-    return "_".join(re.findall("[a-z0-9]+", ascii_letters))
+    """Spell a name for a file's name: ASCII, lower case, underscores.
+
+    Raises ValueError if that would lose a letter or leave nothing.
+    """
+    for letter in name:
+        if letter.isalpha() and not anyascii(letter).strip():
+            raise ValueError(f"the letter {letter!r} cannot be spelled with A to Z")
+    words = re.findall("[a-z0-9]+", anyascii(name).lower())
+    if not words:
+        raise ValueError(f"{name!r} has no letters")
+    return "_".join(words)
 
 
 def student_digits(text: str) -> str:
@@ -69,7 +66,7 @@ def student_digits(text: str) -> str:
     """
     digits = text.strip().lower().removeprefix("e")
     if not re.fullmatch("[0-9]{7}", digits):
-        raise ValueError(f"argument --id: {text!r} is not the seven digits of a student ID")
+        raise ValueError(f"{text!r} is not the seven digits of a student ID")
     return digits
 
 
@@ -79,158 +76,159 @@ def file_name(name: str, surname: str, student_id: str) -> str:
     The user ID in it is the first six digits of the student ID. Raises ValueError if only some of
     the three are given, or if one of them cannot be part of a file's name.
     """
-    given = {"--name": name, "--surname": surname, "--id": student_id}
+    given = {"name": name, "surname": surname, "id": student_id}
     if not any(given.values()):
         return "hw1_report.pdf"
+    words = []
     for option, value in given.items():
-        if not value:
-            raise ValueError(f"argument {option}: is missing (give all three or none)")
-    for option in ("--name", "--surname"):
-        if not spell(given[option]):
-            raise ValueError(f"argument {option}: {given[option]!r} needs letters from A to Z")
-    stem = f"hw1_{spell(name)}_{spell(surname)}_e{student_digits(student_id)[:6]}"
+        try:
+            if not value:
+                raise ValueError("is missing (give all three or none)")
+            words.append(spell(value) if option != "id" else f"e{student_digits(value)[:6]}")
+        except ValueError as error:
+            raise ValueError(f"argument --{option}: {error}") from error
+    stem = "_".join(["hw1", *words])
     if len(stem) > 200:
         raise ValueError("arguments --name, --surname: too long for the name of a file")
     return f"{stem}.pdf"
 
 
-def read_summary(results: Path) -> dict:
-    """Read RESULTS/summary.json. Raises UserError if something that the report needs is missing."""
-    path, make = results / "summary.json", f"python -m report.summary --out {results}"
-    summary = facts.read_json(path, make)
-    if "dataset" not in summary:
-        raise UserError(f"{path}: cannot be read (no dataset in it); make it with: {make}")
-    options = f"--out {results}" + (summary["dataset"] == "synthetic") * " --dataset synthetic"
-    options += (results.name in ("synthetic", "quick")) * " --quick"
-    if problem := missing(summary, results):
-        what, command = problem
-        wanted = options if command.startswith(("part3", "part4", "part5")) else f"--out {results}"
-        raise UserError(f"{what}; make it with: python {command} {wanted}, then {make}")
-    return summary
+# ---- What the report is made of
 
 
-def missing(summary: dict, results: Path) -> tuple[str, str] | None:
-    """Return the first thing that is missing and its script.
+def missing(parts: dict[str, Variants], results: Path) -> list[str]:
+    """Return a line for each command that makes something the report needs and `results` lacks.
 
     What part 4 trains with an option may be missing altogether.
     """
-    absent = [part for part in PARTS_OF_OPTIONS if not summary.get(part)]
-    for part in (p for p in ("part3", "part4", *PARTS_OF_OPTIONS) if p not in absent):
-        for name in facts.CNNS if part == "part4_initialized" else ARCHITECTURES:
-            row = summary.get(part, {}).get(name)
-            if row is None or (part != "part3" and {"relu", "sigmoid"} - set(row)):
-                return f"{results / 'summary.json'}: {part} has no {name}", FIGURES[part]
-    architecture = facts.reported_architecture(summary)
-    variants = summary["part5"][architecture] if architecture else {}
-    drops = {len(variant["drop_epochs"]) for variant in variants.values()}
-    if not {"lr_0.1", "lr_0.01", "lr_0.001", "adam"} <= set(variants) or not {1, 2} <= drops:
-        return f"{results / 'summary.json'}: part5 is not complete", "part5_learning_rate.py"
-    files = {
-        f"{figure.format(architecture)}.png": script
-        for figure, script in FIGURES.items()
-        if figure not in absent
+    part4 = {f"{name}_{activation}" for name in ARCHITECTURES for activation in ("relu", "sigmoid")}
+    wanted = [  # the command, the records and the files that are needed of it
+        ("part2_conv.py --samples FILE --kernel FILE", set(), PART2),
+        ("part3_architectures.py", set(ARCHITECTURES) - set(parts["part3"]), PART3),
+        ("part4_activations.py", part4 - set(parts["part4"]), PART4),
+    ]
+    for kind, names in (("unscaled", tuple(ARCHITECTURES)), ("initialized", ("cnn",))):
+        if recorded := set(parts[f"part4_{kind}"]):
+            absent = {variant for variant in part4 if variant.startswith(names)} - recorded
+            wanted.append((f"part4_activations.py --{kind}", absent, ()))
+    if architecture := facts.reported_architecture(parts):
+        ends5 = ["", "_schedules"]
+        ends5 += ["_long"] * ("0.01 long" in facts.runs_of_part5(architecture, parts["part5"]))
+        figures5 = [f"part5_{architecture}{end}.png" for end in ends5]
+        wanted.append(("part5_learning_rate.py", set(), figures5))
+    else:
+        wanted.append(("part5_learning_rate.py", {"a network with all kinds of runs"}, ()))
+
+    config = next((r[0].config for variants in parts.values() for r in variants.values()), {})
+    data = " --dataset synthetic" * (config.get("dataset") == "synthetic")
+    data += " --quick" * config.get("quick", False)
+    lines = []
+    for command, records, files in wanted:
+        absent = [*sorted(records), *(file for file in files if not (results / file).exists())]
+        if absent:
+            out = f"--out {results}" + data * (not command.startswith("part2"))
+            more = f" and {len(absent) - 3} more" * (len(absent) > 3)
+            lines.append(f"python {command} {out}  # {', '.join(absent[:3])}{more}")
+    return lines
+
+
+def python_source(name: str) -> str:
+    """Read a module as Python does. Raises UserError if it cannot be read or parsed."""
+    try:
+        with tokenize.open(ROOT / name) as file:
+            source = file.read()
+        ast.parse(source)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{name}: cannot be read as Python ({error})") from error
+    return source
+
+
+def appendix() -> dict[str, list[dict[str, str]]]:
+    """Return the modules that are shown, and what the others say about themselves."""
+    others = [
+        f"{folder}/{path.name}" for folder in ("experiments", "report")
+        for path in sorted((ROOT / folder).glob("*.py"))
+        if path.stem.isidentifier() and path.stem != "__init__"  # no copies that tools make
+    ]  # fmt: skip
+    docstrings = {
+        name: ast.get_docstring(ast.parse(python_source(name))) or ""
+        for name in others
+        if name not in SHOWN
     }
-    files |= {"part2_out.npy": FIGURES["part2"], "part2.json": FIGURES["part2"]}
-    files["measurements.json"] = FIGURES["part3_units"]
-    for file, command in files.items():
-        if not (results / file).exists():
-            return f"{results / file}: missing", command
-    return None
+    return {
+        "shown": [{"name": name, "text": python_source(name).strip()} for name in SHOWN],
+        "named": [{"name": n, "says": (t.splitlines() or [""])[0]} for n, t in docstrings.items()],
+    }
 
 
-def segments(source: str) -> list[dict]:
-    """Split a module so that no page break splits a docstring or separates it from its `def`."""
-    wholes = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            decorators = getattr(node, "decorator_list", [])
-            start = min((d.lineno for d in decorators), default=getattr(node, "lineno", 1))
-            wholes.append((start - 1, node.body[0].end_lineno or start))
-    lines, found, end = source.splitlines(), [], 0
-    for start, stop in sorted(wholes):
-        found.append({"whole": False, "text": "\n".join([*lines[end:start], ""])})
-        found.append({"whole": True, "text": "\n".join(lines[start:stop])})
-        end = stop
-    found.append({"whole": False, "text": "\n".join(lines[end:])})
-    return [segment for segment in found if segment["text"].strip()]
+def typeset(known: dict, results: Path) -> tuple[bytes, list[str]]:
+    """Return the PDF, and the sentences in it that these results do not support.
 
-
-def typeset(known: dict, results: Path) -> bytes:
-    """Return the PDF. All that Typst reads is put in one folder, so it reads nothing elsewhere."""
+    All that Typst reads is put in one folder, so it reads nothing elsewhere.
+    """
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
-        for source in (*HERE.glob("*.typ"), HERE / "references.yml"):
-            shutil.copy(source, stage)
-        for figure in results.glob("part*.png"):
-            shutil.copy(figure, stage)
-        code = {
-            name: segments((ROOT / name).read_text(encoding="utf-8"))
-            for name in (*PARTS, *MODULES, *FURTHER)
-        }
-        for name, value in (("facts", known), ("code", code)):
+        here = ROOT / "report"
+        for file in (*here.glob("*.typ"), here / "references.yml", *results.glob("part*.png")):
+            shutil.copy(file, stage)
+        for name, value in (("facts", known), ("code", appendix())):
             text = json.dumps(value, allow_nan=False)
             (stage / f"{name}.json").write_text(text, encoding="utf-8")
         try:
-            return typst.compile(stage / "report.typ", root=stage, ignore_system_fonts=True)
+            report = typst.Compiler(stage / "report.typ", root=stage, ignore_system_fonts=True)
+            pdf = report.compile()
+            unsupported = json.loads(report.query("<unsupported>", field="value"))
         except typst.TypstError as error:
             place = re.search(r"\w+\.typ:\d+", str(getattr(error, "diagnostic", "")))
             where = place.group() if place else "report.typ"
             raise UserError(f"{where}: cannot be typeset: {error}") from error
+    return pdf, unsupported
 
 
 def main() -> None:
-    parser = cli.Parser(__doc__)
+    parser = options.Parser(__doc__)
     add = parser.add_argument
     add("--name", default="", help="without name, surname and id: hw1_report.pdf")
     add("--surname", default="")
     add("--id", default="", help="the seven digits of the student ID")
-    add("--results", type=cli.path, default=ROOT / "results", help="default: results")
-    add("--out", type=cli.path, default=ROOT / "report", help="default: report")
-    add("--strict", action="store_true", help="a claim that does not hold stops the build")
-    options = parser.parse_args()
-    person = [" ".join(text.split()) for text in (options.name, options.surname, options.id)]
+    add("--results", type=options.path, default=ROOT / "results", help="default: results")
+    add("--out", type=options.path, default=ROOT / "report", help="default: report")
+    add("--strict", action="store_true", help="a sentence that does not hold stops the build")
+    options.add_data_dir(parser)
+    given = parser.parse_args()
+    person = [" ".join(text.split()) for text in (given.name, given.surname, given.id)]
     try:
-        path = options.out / file_name(*person)
+        path = given.out / file_name(*person)
     except ValueError as error:
         parser.error(str(error))
-    cli.check_writable(parser, options.out)
+    options.check_writable(parser, given.out)
 
-    try:
-        summary = read_summary(options.results)
-        if summary["dataset"] == "synthetic":
-            path = path.with_stem(f"{path.stem}_synthetic")
-        known = facts.collect(summary, options.results)
-    except KeyError as error:  # made by another version, or of other records
-        raise UserError(
-            f"{options.results}: {error} is missing in summary.json, measurements.json or the "
-            f"records; make the files anew with: python -m report.summary --out {options.results}, "
-            f"python -m report.measure --out {options.results}"
-        ) from error
-    known["failed"] = claims.failed(known)
-    if known["failed"] and options.strict:
-        name, claim = next(iter(known["failed"].items()))
-        raise UserError(
-            f"the report claims that {claim['says']}, but the results say otherwise "
-            f"({name}: {claim['numbers']}); rewrite what it says, then the claim"
-        )
-    known |= {"name": " ".join(person[:2]).strip(), "id": person[2], "parts": PARTS,
-              "modules": MODULES, "further": FURTHER}  # fmt: skip
-    pdf = typeset(known, options.results)
+    parts = read_parts(given.results)
+    if lines := missing(parts, given.results):
+        raise UserError("\n  ".join([f"{given.results}: not complete; make it so with", *lines]))
+    measured = measure.measurements(parts["part3"], given.data_dir, given.results)
+    known = facts.collect(parts, measured, given.results)
+    if known["dataset"] == "synthetic":
+        path = path.with_stem(f"{path.stem}_synthetic")
+    known |= {"name": " ".join(person[:2]).strip(), "id": person[2]}
+    pdf, unsupported = typeset(known, given.results)
+    count = f"{len(unsupported)} sentence{'s do' if len(unsupported) > 1 else ' does'} not hold"
+    if unsupported and given.strict:
+        heading = f"{count} for {given.results}; rewrite what they say, and their conditions"
+        raise UserError("\n- ".join([heading, *unsupported]))
     write_atomically(path, pdf)
     print(path)
-    if known["failed"]:
-        count = f"{len(known['failed'])} of {len(claims.CLAIMS)}"
-        print(f"{count} claims do not hold for these results; they are marked and listed in it")
-    samples = known["from2"]["files"]["samples"]
-    if options.id and samples:
-        asked = f"samples_{student_digits(options.id)[-1]}.npy"  # "X is your last digit"
+    if unsupported:
+        print(f"{count} for these results, as marked and listed in it")
+    samples = known["part2"]["samples"]
+    if given.id and samples:
+        asked = f"samples_{student_digits(given.id)[-1]}.npy"  # "X is your last digit"
         if samples != asked:
             print(
-                f"note: this ID asks for {asked}; part 2 shows {samples} (part2_conv.py --samples)"
+                f"note: this ID asks for {asked}; part 2 shows {samples}. For yours type: python "
+                f"part2_conv.py --samples {asked} --kernel kernel.npy --out {given.results}"
             )
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    ends.run(main)

@@ -1,40 +1,39 @@
-"""Scripts as processes of their own, what they leave behind, bytes that are broken."""
+"""Scripts as processes of their own, and what they leave behind."""
 
-import contextlib
 import os
-import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-from experiments.storage import read_npz
-
+import numpy as np
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 PART3 = "part3_architectures.py"
-SMALL = ("--quick", "--arch", "mlp_1", "--epochs", "1", "--threads", "1")
-SYNTHETIC = (*SMALL, "--dataset", "synthetic")
+SYNTHETIC = ("--quick", "--arch", "mlp_1", "--epochs", "1", "--dataset", "synthetic")
 NO_NETWORK = "http://127.0.0.1:9"  # nobody listens there, so every download is refused at once
 
 
 def environment(**changes):
     """This process's environment, without what would change a script, and without a network."""
-    names = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "CIFAR10_DIR", "DISPLAY"}
+    names = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "CIFAR10_DIR", "PYTHONUNBUFFERED"}
     kept = {k: v for k, v in os.environ.items() if k not in names and "proxy" not in k.lower()}
     proxies = dict.fromkeys(("http_proxy", "https_proxy"), NO_NETWORK)
-    ours = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    ours = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
     return kept | proxies | ours | changes
 
 
-def start(script, *arguments, cwd, env=None, **options):
-    """Start a script of ours in `cwd`; `script` may be ("-c", PROGRAM), which can import ours."""
+def command(script, *arguments):
+    """The command line of a script of ours; `script` may be ("-c", PROGRAM), which imports ours."""
     program = script if isinstance(script, tuple) else (ROOT / script,)
-    command = [sys.executable, *map(str, program), *map(str, arguments)]
-    env = environment(PYTHONPATH=str(ROOT)) | (env or {})
+    return [sys.executable, *map(str, program), *map(str, arguments)]
+
+
+def start(script, *arguments, cwd, env=None, before=(), **options):
+    """Start a script of ours in `cwd`. `before`: a command that starts the one it is given."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=env, **pipes, **options)
+    line = [*before, *command(script, *arguments)]
+    return subprocess.Popen(line, cwd=cwd, env=environment(**env or {}), **pipes | options)
 
 
 def without_progress(stderr):
@@ -44,7 +43,7 @@ def without_progress(stderr):
 
 
 def is_progress(line):
-    return bool(re.search(r"\d+/\d+ runs, [\d,/]+ steps \|.*\| \d+ %, .* gone, .* left", line))
+    return bool(re.search(r"\d+/\d+ runs \|.*\| \d+ %, .* gone, .* left", line))
 
 
 def finish(process):
@@ -67,59 +66,34 @@ def assert_succeeds(done):
 def assert_one_line(done, status, *mentioned):
     """The process ended with `status`, and one line of error says all that is `mentioned`."""
     assert done.returncode == status, done.stdout + done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
+    (line,) = without_progress(done.stderr).split("\n")
     for text in mentioned:
-        assert str(text) in done.stderr
-
-
-def contents(folder):
-    """The bytes of all files below a folder, by relative path."""
-    paths = (path for path in Path(folder).rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+        assert str(text) in line
 
 
 def results(out):
-    """All that is in an output folder but the environment of each record, the seconds it took."""
-    files = contents(out)
-    for name in files:
-        if name.endswith(".npz"):
-            arrays = read_npz(out / name, 10**8)
+    """All that is in an output folder but the environment of each record, the seconds it took.
+
+    Temporary files, which processes leave that are killed while they write, do not count.
+    """
+    files = {}
+    for path in (path for path in out.rglob("*.*") if path.suffix != ".tmp"):
+        files[str(path.relative_to(out))] = path.read_bytes()
+        if path.suffix == ".npz":
+            arrays = dict(np.load(path))
             del arrays["environment"]
-            files[name] = {k: (a.dtype.str, a.shape, a.tobytes()) for k, a in arrays.items()}
+            arrays = {k: (a.dtype.str, a.shape, a.tobytes()) for k, a in arrays.items()}
+            files[str(path.relative_to(out))] = arrays
     return files
 
 
-def read_damaged(path, read, error, flips, cuts):
-    """What `read` makes of damaged copies of a file that it does not refuse with `error`.
+def with_mounts(script):
+    """A command for `before`, which runs what it is given after a shell script that mounts.
 
-    A copy has a bit flipped, or is cut short.
-    Half of the flips are in what an .npz file begins and ends with.
+    Nobody else sees what is mounted. Skips the test where that is not permitted.
     """
-    whole, generator, found = path.read_bytes(), random.Random(6), []
-    ends = [*range(8 * 300), *range(8 * (len(whole) - 900), 8 * len(whole))]
-    damages = [whole[:length] for length in generator.sample(range(len(whole)), cuts)]
-    for bit in generator.sample(range(8 * len(whole)), flips) + generator.sample(ends, flips):
-        byte = bytes([whole[bit // 8] ^ 1 << bit % 8])
-        damages.append(whole[: bit // 8] + byte + whole[bit // 8 + 1 :])
-    for damaged in damages:
-        path.write_bytes(damaged)
-        with contextlib.suppress(error):
-            found.append(read(path))
-    return found
-
-
-class TouchesMark:
-    """Pickled, it creates a file when it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
-
-
-def mount(*arguments):
-    """Mount, or skip the test where that is not permitted."""
-    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
+    own = ["env", "unshare", "--mount", *["--map-root-user"] * (os.geteuid() != 0), "sh", "-ec"]
+    done = subprocess.run([*own, script], capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    return [*own, f'{script}\nexec "$@"', "sh"]

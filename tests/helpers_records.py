@@ -1,25 +1,30 @@
-"""Records whose numbers a test knows, in memory and on the disk, and options for the scripts."""
+"""Options for the runner, and records whose numbers a test knows, in memory and on the disk."""
 
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
+
+import data
 from experiments import records
+from experiments.options import Options
 from experiments.records import Record
 
-import numpy as np
-import torch
+
+def few_images(patch):
+    """Let the synthetic data have 50 training images of each class and 10 test images."""
+    patch.setattr(data, "SYNTHETIC_TRAIN", 50)
+    patch.setattr(data, "SYNTHETIC_TEST", 10)
 
 
 def options(out=Path("unused"), **changes):
-    """What parse_training_options returns for a small training of synthetic images, at once."""
+    """What `parse` returns for one short run on synthetic images."""
     defaults = {
-        "arch": None, "runs": 1, "epochs": 1, "batch_size": 450, "seed": 0, "dataset": "synthetic",
-        "data_dir": Path("unused"), "out": out, "quick": True, "plot_only": False,
-        "device": "cpu", "torch_device": torch.device("cpu"), "processes": 1, "threads": 1,
-        "rank": 0, "world_size": 1, "local_rank": 0, "local_world_size": 1,
-        "unscaled": False, "initialized": False, "drop_epochs": None,
+        "arch": ["mlp_1"], "runs": 1, "epochs": 1, "batch_size": 450, "seed": 0,
+        "dataset": "synthetic", "data_dir": Path("unused"), "out": out, "device": "cpu",
+        "processes": 1, "threads": 1, "quick": True, "plot_only": False, "own": Namespace(),
     }  # fmt: skip
-    return Namespace(**defaults | changes)
+    return Options(**defaults | changes)
 
 
 def record(test_acc=50.0, config=(), **curves):

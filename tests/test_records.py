@@ -1,334 +1,248 @@
-"""Records: what is trained, what is found, what is refused, what is damaged."""
+"""Records: what they hold, when they are found, refused or trained again."""
 
 import json
 import shutil
-from dataclasses import replace
-
-from experiments import records
-from experiments.cli import StillTraining, label
-from experiments.config import replicate
-from experiments.records import DamagedRecord, find, load_results, read_variants, record_path
-from experiments.runner import load_finished, run_missing
-from experiments.storage import UserError, read_npz
+from functools import partial
 
 import numpy as np
 import pytest
-from helpers_faults import contents, read_damaged, results
-from helpers_records import options, write_record
+import torch
+from helpers_records import few_images, options, write_record
+from torch import nn
 
+import data
+import models
 import part3_architectures as part3
-import part4_activations as part4
-import part5_learning_rate as part5
+from experiments import records
+from experiments.aggregate import label
+from experiments.records import DamagedRecord
+from experiments.runner import run
+from experiments.storage import UserError
 
-FOLDER = "runs/part3/mlp_1"
-CURVES = ("loss_curve", "train_acc_curve", "val_acc_curve")
-
-
-def plan(opts):
-    return replicate(part3.configure("mlp_1", opts), opts.runs)
+FIRST, SECOND = (f"runs/part3/mlp_1/run_0{k}.npz" for k in (0, 1))
 
 
-def complete(opts, train_run=part3.train_run):
-    run_missing(plan(opts), train_run, opts)
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """An epoch is 10 steps of 45 images."""
+    few_images(monkeypatch)
+
+
+def train(out, train_run=part3.train_run, **changes):
+    opts = options(out, **{"runs": 2, "seed": 5, "batch_size": 45} | changes)
+    return run([part3.configure(name, **opts.settings()) for name in opts.arch], train_run, opts)
 
 
 def must_not_train(*_):
     raise AssertionError("trained")
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def rewrite(path, changes):
+    """Write a record again. None takes away an array, or an entry of the definition."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    definition = json.loads(str(arrays["config"])) | changes.get("config", {})
+    definition = {name: value for name, value in definition.items() if value is not None}
+    arrays |= changes | {"config": np.array(json.dumps(definition))}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
 @pytest.fixture
 def recorded(tmp_path):
-    """The options of two runs, which are recorded."""
-    opts = options(tmp_path, runs=2, seed=5)
-    complete(opts)
-    return opts
+    """A folder with two recorded runs."""
+    train(tmp_path)
+    return tmp_path
 
 
 # ---- What a record holds, and when there is one
 
 
 def test_a_record_holds_curves_result_definition_and_environment(recorded):
-    record = records.load(recorded.out / FOLDER / "run_01.npz")
-    assert set(record.arrays) == {*CURVES, "test_acc", "weights"}
-    assert record["loss_curve"].dtype == np.float32
-    assert record["loss_curve"].shape == (1,)  # 4,500 images, batches of 450: ten steps
+    record = records.load(recorded / SECOND)
+    curves = ("loss_curve", "train_acc_curve", "val_acc_curve")
+    assert set(record.arrays) == {*curves, "test_acc", "weights"}
+    assert all(record[curve].shape == (1,) for curve in curves)
+    assert {array.dtype for array in record.arrays.values()} == {np.dtype(np.float32)}
     assert record["weights"].shape == (32, 1024)
     assert 0 <= record.test_acc <= 100
     assert record.config == {
         "part": "part3", "architecture": "mlp_1", "activation": "ReLU", "optimizer": "Adam",
-        "learning_rates": [0.001], "drop_epochs": [], "epochs": 1, "batch_size": 450, "seed": 6,
+        "learning_rates": [0.001], "drop_epochs": [], "epochs": 1, "batch_size": 45, "seed": 6,
         "split_seed": 449, "pixel_range": [-1.0, 1.0], "record_every": 10, "dataset": "synthetic",
-        "initialization": "default", "data_sha256": record.config["data_sha256"],
+        "quick": True, "initialization": "default", "layers": record.config["layers"],
+        "data_sha256": data.sha256(data.read("synthetic", "", quick=True)),
     }  # fmt: skip
-    assert len(record.config["data_sha256"]) == 64
-    assert set(record.environment) == {
-        "torch", "device", "cpu_capability", "processes", "threads", "seconds",
-    }  # fmt: skip
+    assert [layer.partition("(")[0] for layer in record.config["layers"]] == [
+        "Flatten", "Linear", "ReLU", "Linear",
+    ]  # fmt: skip
+    assert set(record.environment) == {"torch", "device", "cpu_capability", "threads", "seconds"}
 
 
-def test_the_same_definition_gives_the_same_bits(recorded, tmp_path):
-    again = options(tmp_path / "again", runs=2, seed=5)
-    complete(again)
-    assert results(tmp_path / "again") == {
-        name: arrays for name, arrays in results(recorded.out).items() if "again" not in name
-    }
+def test_as_many_runs_are_used_as_are_asked_for_and_none_is_trained_twice(recorded):
+    first = records.load(recorded / FIRST)
+    (found,) = train(recorded, must_not_train, runs=1)["mlp_1"]
+    assert (found.path, found.config) == (first.path, first.config)
+    assert len(train(recorded, runs=3)["mlp_1"]) == 3
+    assert len(train(recorded, must_not_train)["mlp_1"]) == 2
+    assert len(train(recorded, must_not_train, runs=1, plot_only=True)["mlp_1"]) == 3
 
 
-def test_a_process_does_not_say_of_its_share_that_it_is_all(tmp_path, capsys):
-    complete(options(tmp_path, runs=3))
-    record_path(plan(options(runs=2))[1], tmp_path).unlink()  # of the other process's share
-    capsys.readouterr()
-    complete(options(tmp_path, runs=3, world_size=2), must_not_train)
-    assert "nothing to train" not in capsys.readouterr().out
+# ---- Another definition: refused, and left as it is
 
 
-def test_processes_share_the_runs(tmp_path):
-    for rank in range(2):
-        opts = options(tmp_path, runs=5, rank=rank, world_size=2)
-        complete(opts)
-        done = [find(config, tmp_path) is not None for config in plan(opts)]
-        assert done == ([True, False, True, False, True] if rank == 0 else [True] * 5)
+def wide(act):
+    return nn.Sequential(nn.Flatten(), nn.Linear(1024, 64), act(), nn.Linear(64, 10))
 
 
-def test_further_recorded_runs_are_all_used(recorded):
-    """`--runs` asks for at least so many."""
-    fewer = options(recorded.out, runs=1, seed=5)
-    complete(fewer, must_not_train)
-    found = load_results({"mlp_1": plan(fewer)}, recorded.out, ["mlp_1"])["mlp_1"]
-    assert [record.path.stem for record in found] == ["run_00", "run_01"]
-    other_seed = replace(plan(recorded)[1], seed=70)
-    write_record(other_seed, recorded.out, [1.0], found[0].config["data_sha256"])
-    with pytest.raises(UserError, match=r"run_01.npz: recorded with seed 70, now it is 6; .*--out"):
-        load_results({"mlp_1": plan(fewer)}, recorded.out, ["mlp_1"])
+CHANGES = {  # of an option, or of the code, and what it is in the definition
+    "seed": ({"seed": 9}, (), "seed", 9),
+    "batch size": ({"batch_size": 15}, (), "batch_size", 15),
+    "quick": ({"quick": False}, (), "quick", False),
+    "64 units": ({}, (models.ARCHITECTURES, "mlp_1", wide), "layers", "=64"),
+    "RMSprop": ({}, (part3, "new_optimizer", torch.optim.RMSprop), "optimizer", "RMSprop"),
+    "AdamW": ({}, (part3, "new_optimizer", torch.optim.AdamW), "optimizer", "AdamW"),
+    "momentum": ({}, (part3, "new_optimizer", partial(torch.optim.SGD, lr=0.1, momentum=0.9)),
+                 "optimizer", "SGD(momentum=0.9)"),
+    "points": ({}, (part3, "RECORD_EVERY", 5), "record_every", 5),
+    "data": ({}, (data, "NOISE", 20.0), "data_sha256", ""),
+}  # fmt: skip
 
 
-def test_records_from_before_initializations_count(recorded):
-    (config, _) = plan(recorded)
-    record = find(config, recorded.out)
-    definition = {k: v for k, v in record.config.items() if k != "initialization"}
-    records.save(record.path, record.arrays, definition, {})
-    assert find(config, recorded.out).config["initialization"] == "default"
-    with pytest.raises(UserError, match="recorded with initialization default, now it is he"):
-        find(replace(config, initialization="he"), recorded.out)
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_definition_is_refused_before_training(name, recorded, tmp_path, monkeypatch):
+    """Also when no run is missing. It names what differs and the way out, which works."""
+    options, code, key, now = CHANGES[name]
+    if code:
+        where, *what = code
+        (monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr)(where, *what)
+    for path in (recorded / SECOND, recorded / FIRST):
+        before = contents(recorded)
+        with pytest.raises(
+            UserError, match=rf"/run_0\d\.npz: .*another definition: {key}"
+        ) as caught:
+            train(recorded, must_not_train, **options)
+        assert f"{now}" in str(caught.value).partition("now")[2]
+        assert "--out" in str(caught.value)
+        assert contents(recorded) == before
+        path.rename(path.with_suffix(".away"))
+    (record,) = train(tmp_path / "other", runs=1, **options)["mlp_1"]
+    assert str(now) in str(record.config[key])
+    assert len(train(tmp_path / "other", must_not_train, runs=1, **options)) == 1
 
 
-# ---- What is refused, and left as it is
+@pytest.mark.parametrize("name", ["layers", "quick", "data_sha256"])
+def test_a_definition_that_lacks_something_is_another_one_and_no_damage(name, recorded):
+    """With --plot-only it counts until that is needed."""
+    rewrite(recorded / FIRST, {"config": {name: None}})
+    rewrite(recorded / SECOND, {"config": {name: None}})
+    before = contents(recorded)
+    with pytest.raises(UserError, match=f"{FIRST}: .*another definition: {name}.*--out") as caught:
+        train(recorded, must_not_train)
+    assert not isinstance(caught.value, DamagedRecord)
+    assert contents(recorded) == before
+    first, _ = train(recorded, plot_only=True)["mlp_1"]
+    with pytest.raises(UserError, match=f"{FIRST}: .*another definition, without {name}.*--out"):
+        print(first.config[name])
+
+
+def test_a_part_is_read_if_its_records_belong_together(recorded):
+    """Copies that people and sync tools make are left out, and so is what is not finished."""
+    for name in ("run_00 (copy)", "run_00.sync-conflict-1", ".run_02.npz.1f.tmp", "run_1a"):
+        shutil.copy(recorded / FIRST, (recorded / FIRST).with_name(f"{name}.npz"))
+    (recorded / "runs/part3/cnn_3").mkdir()
+    for number in (2, 10, 100):
+        shutil.copy(recorded / FIRST, (recorded / FIRST).with_name(f"run_{number:02d}.npz"))
+    ((name, found),) = records.read(recorded, "part3").items()
+    assert name == "mlp_1"
+    numbers = [record.path.stem for record in found]
+    assert numbers == ["run_00", "run_01", "run_02", "run_10", "run_100"]
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    "changes",
     [
-        ({"epochs": 2}, "epochs 1, now it is 2"),
-        ({"seed": 9}, "seed 5, now it is 9"),
-        ({"batch_size": 90}, "batch_size 450, now it is 90"),
-        ({"quick": False, "runs": 3}, "other data"),
+        {"config": {"epochs": 2}},
+        {f"{name}_curve": np.ones(5, np.float32) for name in ("loss", "train_acc", "val_acc")},
     ],
 )
-def test_another_definition_is_neither_overwritten_nor_averaged(recorded, change, named):
-    before = contents(recorded.out)
-    other = options(recorded.out, **{"runs": 2, "seed": 5} | change)
-    with pytest.raises(UserError, match=f"run_00.npz: recorded with {named}.*--out"):
-        complete(other, must_not_train)
-    if "quick" not in change:  # without the data, --plot-only cannot tell
-        with pytest.raises(UserError, match=f"run_00.npz: recorded with {named}.*--out"):
-            load_results({"mlp_1": plan(other)}, other.out, ["mlp_1"])
-    assert contents(recorded.out) == before
+def test_runs_that_differ_are_not_averaged(changes, recorded):
+    rewrite(recorded / SECOND, changes)
+    with pytest.raises(UserError, match=rf"{SECOND}: .* (than|as) .*{FIRST}"):
+        train(recorded, plot_only=True)
 
 
-def test_the_shares_of_other_processes_are_checked_before_training(recorded):
-    """Process 0 does not train its share if that of process 1 is recorded otherwise."""
-    record_path(plan(recorded)[0], recorded.out).unlink()
-    first = options(recorded.out, runs=2, seed=5, epochs=2, world_size=2)
-    with pytest.raises(UserError, match=r"run_01.npz: recorded with epochs 1, now it is 2"):
-        complete(first, must_not_train)
+def test_networks_trained_on_different_data_are_not_compared(recorded):
+    write_record(part3.configure("mlp_2"), recorded, [1.0])
+    with pytest.raises(UserError, match=rf"mlp_2/run_00\.npz: .*other data than .*{FIRST}"):
+        train(recorded, plot_only=True)
 
 
-def test_records_on_other_data_are_refused(recorded, tmp_path):
-    (config, _) = plan(recorded)
-    assert find(config, recorded.out) is not None
-    with pytest.raises(UserError, match=r"recorded with data_sha256 .* now it is 000"):
-        find(config, recorded.out, data_sha256="0" * 64)
-    write_record(part3.configure("mlp_2", recorded), tmp_path, [1.0], "1" * 64)
-    plans = {name: [part3.configure(name, recorded)] for name in ("mlp_1", "mlp_2")}
-    with pytest.raises(UserError, match=r"mlp_1/run_01.npz: trained on other data than .*mlp_2"):
-        load_results(plans, tmp_path, [])
+# ---- Damage
 
 
-def test_another_part_on_other_data_is_refused_before_training(recorded):
-    full = options(recorded.out, quick=False)
-    with pytest.raises(UserError, match=r"run_00.npz: recorded with other data; .*--out"):
-        run_missing([part4.configure("mlp_1", "relu", full)], part4.train_run, full)
-    assert not (recorded.out / "runs" / "part4").exists()
-
-
-def test_of_many_processes_the_first_trains_the_schedules(tmp_path):
-    """It trains all their runs, and the others end, because a record is missing."""
-    first, second = (
-        options(tmp_path, runs=2, arch="mlp_2", rank=rank, world_size=2) for rank in (0, 1)
-    )
-    run_missing([part5.configure(first)], part5.train_run, first)
-    with pytest.raises(StillTraining, match="other processes still train mlp_2_drop_01"):
-        part5.train_schedules(second)
-    assert sorted(path.name for path in (tmp_path / "runs" / "part5").iterdir()) == ["mlp_2_lr_0.1"]
-    plans = part5.train_schedules(first)
-    assert {key: len(runs) for key, runs in plans.items()} == {"one drop": 2, "two drops": 2}
-    assert set(load_finished(plans, list(plans), first)) == set(plans)
-
-
-def test_unfinished_plans_are_not_averaged(tmp_path):
-    opts = options(tmp_path, runs=2)
-    for config in plan(opts)[:1]:
-        write_record(config, tmp_path, [1.0])
-    whole = part3.configure("mlp_2", opts)
-    write_record(whole, tmp_path, [1.0])
-    plans = {"mlp_1": plan(opts), "mlp_2": [whole]}
-
-    def load(*required, **changes):
-        return set(load_finished(plans, required, options(tmp_path, **changes)))
-
-    for changes in ({}, {"plot_only": True, "arch": "mlp_1"}):
-        with pytest.raises(UserError, match=r"mlp_1/run_01.npz: not recorded yet; train it"):
-            load(*plans, **changes)
-    with pytest.raises(StillTraining, match="other processes still train mlp_1"):
-        load(*plans, world_size=2)
-    assert load(*plans, plot_only=True) == load("mlp_2") == {"mlp_2"}  # one finished plan is enough
-    del plans["mlp_2"]
-    with pytest.raises(UserError, match="not recorded yet"):
-        load(*plans, plot_only=True)
-
-
-def test_a_record_that_was_cut_to_another_length_is_not_averaged(tmp_path):
-    """It is well formed, and only the others tell that it is too short."""
-    opts = options(tmp_path, runs=2)
-    for config, points in zip(plan(opts), (10, 5), strict=True):
-        write_record(config, tmp_path, np.ones(points))
-    with pytest.raises(UserError, match=r"run_01.npz: 5 points, fewer .*run_00.npz; move it away"):
-        load_results({"mlp_1": plan(opts)}, tmp_path, ["mlp_1"])
-    with pytest.raises(UserError, match=r"run_01.npz: 5 points"):
-        read_variants(tmp_path, "part3")
-
-
-def test_what_is_not_required_need_not_be_readable(tmp_path):
-    opts = options(tmp_path)
-    for name in ("mlp_1", "mlp_2", "cnn_3"):
-        write_record(part3.configure(name, opts), tmp_path, [1.0])
-    (tmp_path / "runs/part3/mlp_2/run_00.npz").write_text("damaged")
-    other = options(tmp_path, seed=3)
-    plans = {name: [part3.configure(name, opts)] for name in ("mlp_1", "mlp_2")}
-    plans["cnn_3"] = [part3.configure("cnn_3", other)]
-    assert set(load_results(plans, tmp_path, ["mlp_1"])) == {"mlp_1"}
-    for required in ("mlp_2", "cnn_3"):
-        with pytest.raises(UserError, match=f"{required}/run_00.npz"):
-            load_results(plans, tmp_path, [required])
-
-
-def test_all_records_of_a_part_are_read_if_each_folder_has_one_definition(tmp_path):
-    for number, config in enumerate(plan(options(tmp_path, runs=3))):
-        write_record(config, tmp_path, [number])
-    (tmp_path / "runs/part3/cnn_3").mkdir()
-    copied = tmp_path / "runs/part3/mlp_1/run_00.npz"  # by hand
-    shutil.copy(copied, copied.with_stem("run_00_copy"))
-    ((name, found),) = read_variants(tmp_path, "part3").items()
-    assert name == "mlp_1"
-    assert [record["loss_curve"].item() for record in found] == [0, 1, 2]
-    write_record(replace(config, epochs=2), tmp_path, [2.0])
-    with pytest.raises(UserError, match=r"run_02.npz: has another definition than .*run_00.npz"):
-        read_variants(tmp_path, "part3")
-
-
-def test_small_protocols_say_so_in_their_label():
-    assert label("cnn_3", options(dataset="cifar10", quick=False)) == "cnn_3"
-    assert label("cnn_3", options(dataset="cifar10")) == "cnn_3 (quick)"
-
-
-# ---- What is damaged
-
-
-def rewritten(**changes):
-    """A damage: these arrays instead of those in the record, None for those that are lost."""
-
-    def damage(path):
-        arrays = read_npz(path, 10**8)
-        arrays |= {k: v(arrays[k]) if callable(v) else v for k, v in changes.items()}
-        np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
-
-    return damage
-
-
-def replaced(change):
-    """A damage: `change` of the record's bytes."""
-    return lambda path: path.write_bytes(change(path.read_bytes()))
-
-
-def less_defined(text):
-    definition = json.loads(str(text))
-    del definition["data_sha256"]
-    return np.array(json.dumps(definition))
-
-
-DAMAGES = {
-    "empty": replaced(lambda data: b""),
-    "another file": replaced(lambda data: b"my notes"),
-    "zeros, as after a power cut": replaced(lambda data: bytes(len(data))),
-    "too large": rewritten(more=np.zeros(51_000_000, np.uint8)),
-    "no loss curve": rewritten(loss_curve=None),
-    "no validation curve": rewritten(val_acc_curve=None),
-    "a curve in double precision": rewritten(loss_curve=lambda curve: curve.astype(np.float64)),
-    "a shorter curve": rewritten(train_acc_curve=lambda curve: curve[:-1]),
-    "a curve of no points": rewritten(loss_curve=lambda curve: curve[:0]),
-    "a curve of two dimensions": rewritten(loss_curve=lambda curve: curve[None]),
-    "several test accuracies": rewritten(test_acc=lambda value: np.stack([value, value])),
-    "weights of other images": rewritten(weights=lambda weights: weights[:, :784]),
-    "weights of no units": rewritten(weights=lambda weights: weights[:0]),
-    "no definition": rewritten(config=None),
-    "a list for a definition": rewritten(config=np.array("[]")),
-    "a definition nested too deep": rewritten(config=np.array("[" * 10**5)),
-    "a definition that lacks something": rewritten(config=less_defined),
-    "no environment": rewritten(environment=None),
+DAMAGES = {  # of the bytes, or of what they say
+    "empty": lambda content: b"",
+    "another file": lambda content: b"my notes",
+    "cut short": lambda content: content[:-100],
+    "one bit": lambda content: content.replace(b"\x93NUMPY", b"\x93NUMPX", 1),
+    "no loss curve": {"loss_curve": None},
+    "a shorter curve": {"val_acc_curve": np.ones(0, np.float32)},
+    "double precision": {"test_acc": np.array(50.0)},
+    "no environment": {"environment": None},
 }
 
 
-def test_damaged_records_are_reported_moved_aside_and_trained_again(tmp_path, capsys):
-    """But not by --plot-only, which only reports them."""
-    opts = options(tmp_path, runs=len(DAMAGES))
-    complete(opts)
-    before = results(tmp_path)
-    damaged = {}
-    for number, (name, damage) in enumerate(DAMAGES.items()):
-        path = tmp_path / FOLDER / f"run_{number:02d}.npz"
-        damage(path)
-        damaged[f"{FOLDER}/{path.stem}.damaged"] = path.read_bytes()
-        with pytest.raises(DamagedRecord, match=rf"{path}: damaged \(.*only and with --runs"):
-            load_results({name: plan(opts)[number : number + 1]}, tmp_path, [name])
-        assert path.read_bytes() == damaged[f"{FOLDER}/{path.stem}.damaged"]
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_record_is_named_moved_aside_and_trained_again(name, recorded, capsys):
+    """But not by --plot-only, which only names it."""
+    path, damage, before = recorded / FIRST, DAMAGES[name], records.load(recorded / FIRST)
+    if callable(damage):
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        rewrite(path, damage)
+    damaged = path.read_bytes()
+    with pytest.raises(DamagedRecord, match=f"{FIRST}: damaged"):
+        train(recorded, plot_only=True)
+    assert path.read_bytes() == damaged
     capsys.readouterr()
-    complete(opts)
-    said = capsys.readouterr().out
-    for number, name in enumerate(DAMAGES):
-        path = f"{tmp_path}/{FOLDER}/run_{number:02d}"
-        assert said.count(f"{path}.npz: damaged (") == 1, name
-        assert f"moved to run_{number:02d}.damaged, it will be trained again" in said
-        assert f"part3 mlp_1 run_{number:02d}: test accuracy" in said
-    assert results(tmp_path) == before | damaged
+    again, _ = train(recorded)["mlp_1"]
+    assert f"{path}: damaged" in capsys.readouterr().out
+    assert path.with_suffix(".damaged").read_bytes() == damaged
+    assert again["loss_curve"].tobytes() == before["loss_curve"].tobytes()
 
 
-def test_any_truncated_record_and_any_flipped_bit_is_recognised(tmp_path):
-    """A bit that nothing depends on, such as of the time in the archive, may be any."""
-    (config,) = plan(options(tmp_path))
-    weights = np.random.default_rng(0).standard_normal((32, 1024))
-    write_record(config, tmp_path, np.arange(10), weights=weights)
-    path = record_path(config, tmp_path)
-    expected, found = records.load(path), read_damaged(path, records.load, DamagedRecord, 600, 300)
-    assert len(found) < 300
-    for record in found:
-        np.testing.assert_equal(record.arrays, expected.arrays)
-        assert record.config == expected.config
+def test_what_could_not_be_read_back_is_not_recorded(tmp_path):
+    def without_a_point(*arguments):
+        recorded = part3.train_run(*arguments)
+        recorded["val_acc_curve"].pop()
+        return recorded
+
+    with pytest.raises(UserError, match="val_acc_curve"):
+        train(tmp_path, without_a_point, epochs=2)
+    assert not contents(tmp_path)
 
 
 def test_a_record_that_cannot_be_read_is_not_taken_for_damaged(tmp_path):
-    (config,) = plan(options(tmp_path))
-    record_path(config, tmp_path).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"run_00.npz: cannot be read \(Is a directory\)") as caught:
-        complete(options(tmp_path), must_not_train)
+    (tmp_path / FIRST).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"run_00\.npz: cannot be read") as caught:
+        train(tmp_path, must_not_train)
     assert not isinstance(caught.value, DamagedRecord)
-    assert record_path(config, tmp_path).exists()
+    assert (tmp_path / FIRST).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "cnn_3"),
+        ({"quick": True}, "cnn_3 (quick)"),
+        ({"part": "part4_unscaled", "dataset": "synthetic"}, "cnn_3 (synthetic, unscaled)"),
+    ],
+)
+def test_small_protocols_say_so_in_their_label(changes, expected, tmp_path):
+    write_record(part3.configure("cnn_3"), tmp_path, [1.0])
+    rewrite(tmp_path / "runs/part3/cnn_3/run_00.npz", {"config": changes})
+    assert label("cnn_3", records.load(tmp_path / "runs/part3/cnn_3/run_00.npz")) == expected

@@ -1,28 +1,33 @@
-"""The report: it builds, says what the results say, and stops where they say otherwise."""
+"""The report: it builds, its numbers are those of the records, what they do not support shows."""
 
-import ast
 import json
 import math
 import re
 import shutil
-from copy import deepcopy
-from dataclasses import replace
-
-from experiments.records import read_variants
-from experiments.storage import UserError
+import statistics
+import tokenize
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, call_script
 from helpers_faults import assert_one_line, assert_succeeds, run
+from helpers_records import record, write_record
 from pypdf import PdfReader
 
+import part3_architectures as part3
+from data import draw_synthetic, first_of_each_class, sha256
+from experiments import records
+from experiments.records import Record
+from experiments.storage import UserError
 from models import ARCHITECTURES, build, num_parameters
-from report import claims, facts, measure
-from report.build import FURTHER, MODULES, PARTS, file_name, missing, read_summary, segments
+from report import facts, measure
+from report.build import SHOWN, appendix, file_name, python_source
 from report.parameters import PARAMETERS
-from report.summary import KINDS, accuracy_text
+from report.summary import kind_of
 
+RESULTS = ROOT / "results" / "reference"
+PERSON = ("--name", "Ayşe #[*x*] $y$", "--surname", "Öz", "--id", "e1234567")
 QUESTIONS = [
     "1.1", "1.2", *(f"1.3.{k}" for k in (1, 2, 3)), "1.4.1", "1.4.2",
     *(f"2.2.{k}" for k in range(1, 7)), *(f"3.2.{k}" for k in range(1, 11)),
@@ -30,42 +35,27 @@ QUESTIONS = [
 ]  # fmt: skip
 
 
-RESULTS = ROOT / "results"
-
-
-@pytest.fixture(scope="module")
-def numbers():
-    return json.loads((RESULTS / "summary.json").read_text())
-
-
 def build_report(results, out, *options, status=0):
-    return call_script("report.build", "--results", results, "--out", out, *options, status=status)
+    nowhere = ("--data-dir", out / "nowhere")  # nothing is measured again
+    arguments = ("--results", results, "--out", out, *nowhere, *options)
+    return call_script("report.build", *arguments, status=status)
 
 
-# ---- What is in it
+class Report:
+    """A PDF, its text with single blanks and without any, and its outline: (title, page)."""
 
+    def __init__(self, path):
+        reader = PdfReader(path)
+        self.pages = [" ".join(page.extract_text().split()) for page in reader.pages]
+        self.text = " ".join(self.pages)
+        self.dense = "".join(self.text.split())
+        self.outline = [
+            (entry.title, reader.get_destination_page_number(entry) + 1)
+            for entry in flatten(reader.outline)
+        ]
 
-def check_content(path, results):
-    """Every question, the numbers of part 3, all code, and nothing left to fill in."""
-    text, dense = text_of(path)
-    titles = [outline.title for outline in flatten(PdfReader(path).outline)]
-    for question in QUESTIONS:
-        assert any(title.startswith(f"{question} ") for title in titles), question
-        assert re.search(rf"(?<![\d.]){re.escape(question)} [A-Z]", text), question
-    numbers = json.loads((results / "summary.json").read_text())
-    for name, row in numbers["part3"].items():
-        for shown in (name, f"{row['parameters']:,}", accuracy_text(row),
-                      f"{row['test_acc_best']:.2f}", f"{row['val_acc_final']:.1f}"):  # fmt: skip
-            assert shown.replace(" ", "") in dense, shown
-    for row in numbers["part5"].values():
-        for variant in row.values():
-            assert f"{variant['test_acc_mean']:.2f}" in text
-    for module in (*PARTS, *MODULES, *FURTHER):
-        for line in (ROOT / module).read_text(encoding="utf-8").splitlines():
-            assert "".join(line.split()) in dense, f"{module}: {line}"
-    assert "def visualizeWeights" not in text  # utils.py is left out
-    assert not re.search(r"TODO|FIXME|XXX|lorem|placeholder|\bnone\b~|\?\?", text)
-    return text
+    def page_of(self, start):
+        return next(page for title, page in self.outline if title.startswith(start))
 
 
 def flatten(outline):
@@ -73,75 +63,258 @@ def flatten(outline):
         yield from flatten(entry) if isinstance(entry, list) else [entry]
 
 
-def text_of(path):
-    """The text of a PDF, every run of white space as one blank, and the text without any."""
-    text = " ".join(page.extract_text() for page in PdfReader(path).pages)
-    return " ".join(text.split()), "".join(text.split())
+def shown(value, digits=1):
+    """A number as the report writes it."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def test_report_of_the_committed_results(tmp_path):
-    name = ("--name", "Ayşe #[*x*] $y$", "--surname", "Öz", "--id", "e1234564")
-    done = build_report(RESULTS, tmp_path, *name, "--strict")
-    path = tmp_path / "hw1_ayse_x_y_oz_e123456.pdf"
-    assert done.stdout == f"{path}\n"  # no note, for part 2 shows samples_4.npy
-    text = check_content(path, RESULTS)
-    assert "Ayşe #[*x*] $y$ Öz, e1234564" in text
-    assert "Synthetic results" not in text
-    assert path.stat().st_size < 2_000_000
-    reader = PdfReader(path)
-    assert 20 < len(reader.pages) < 80
-    size = [float(x) for x in reader.pages[0].mediabox[2:]]
-    assert size == pytest.approx([595.3, 841.9], abs=0.1)
+def accuracies_of(variant):
+    """Read without any of our code."""
+    paths = sorted((RESULTS / "runs" / variant).glob("run_*.npz"))
+    return [round(float(np.load(path)["test_acc"]), 4) for path in paths]
 
 
-def test_same_results_give_the_same_report(tmp_path):
-    assert_succeeds(run(("-m", "report.build"), "--out", tmp_path / "one", cwd=tmp_path))
-    done = build_report(RESULTS, tmp_path / "two")
-    first, second = tmp_path / "one" / "hw1_report.pdf", tmp_path / "two" / "hw1_report.pdf"
-    assert done.stdout.startswith(f"{second}\n")
-    assert first.read_bytes() == second.read_bytes()
+def last_epoch(variant, curve="val_acc_curve"):
+    paths = sorted((RESULTS / "runs" / variant).glob("run_*.npz"))
+    return [float(np.load(path)[curve][-90:].mean(dtype=np.float64)) for path in paths]
+
+
+# ---- The committed results
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The report of the committed results: what the command said, the PDF with a name."""
+    out = tmp_path_factory.mktemp("report")
+    done = build_report(RESULTS, out, *PERSON, "--strict")
+    return done, Report(out / "hw1_ayse_x_y_oz_e123456.pdf")
+
+
+def test_every_question_is_answered_under_its_number(built):
+    _, report = built
+    for question in QUESTIONS:
+        assert any(title.startswith(f"{question} ") for title, _ in report.outline), question
+        assert re.search(rf"(?<![\d.]){re.escape(question)} [A-Z]", report.text), question
+    assert "Ayşe #[*x*] $y$ Öz, e1234567" in report.pages[0]
+    assert not re.search(r"TODO|FIXME|lorem|not here|Synthetic results", report.text)
+    for kind in ("Table", "Figure"):  # in order
+        numbers = re.findall(rf"{kind} (\d+): ", report.text)
+        assert numbers == [str(k) for k in range(1, len(numbers) + 1)]
+
+
+def test_the_note_about_the_samples_says_what_to_type(built):
+    done, _ = built
+    command = f"python part2_conv.py --samples samples_7.npy --kernel kernel.npy --out {RESULTS}"
+    assert done.stdout.endswith(f"part 2 shows samples_4.npy. For yours type: {command}\n")
+
+
+def test_numbers_of_part_3_are_those_of_the_records(built):
+    _, report = built
+    for name in ARCHITECTURES:
+        tests = accuracies_of(f"part3/{name}")
+        mean, deviation = statistics.mean(tests), statistics.stdev(tests)
+        train, val = (
+            statistics.mean(last_epoch(f"part3/{name}", f"{kind}_acc_curve"))
+            for kind in ("train", "val")
+        )
+        numbers = (f"{num_parameters(build(name)):,}", "10", f"{mean:.2f}±{deviation:.2f}",
+                   f"{max(tests):.2f}", shown(train), shown(val), shown(train - val))  # fmt: skip
+        assert f"{name}{''.join(numbers)}" in report.dense
+    worst = min(statistics.mean(accuracies_of(f"part3/cnn_{k}")) for k in (3, 4, 5))
+    best = max(statistics.mean(accuracies_of(f"part3/mlp_{k}")) for k in (1, 2))
+    assert f"and are {shown(worst - best)} points and more behind" in report.text
+
+
+def test_numbers_of_part_5_are_those_of_the_records(built):
+    _, report = built
+    runs = {kind: f"part5/cnn_4_{kind}" for kind in ("0.1", "adam", "one_drop_11")}
+    runs["two"] = "part5/cnn_4_two_drops_11_13"
+    for one, other, label in (
+        ("two", "one_drop_11", "Twodrops−onedrop"), ("two", "adam", "Twodrops−Adam,30epochs"),
+    ):  # fmt: skip
+        row = label
+        for values in (last_epoch, accuracies_of):
+            pairs = zip(values(runs[one]), values(runs[other]), strict=True)
+            differences = [a - b for a, b in pairs]
+            mean = statistics.mean(differences)
+            width = 2.776445 * statistics.stdev(differences) / math.sqrt(5)  # Student, 4 degrees
+            agree = sum(d * mean > 0 for d in differences)
+            row += f"{shown(mean, 2)}{shown(mean - width, 2)}to{shown(mean + width, 2)}"
+            row += f"{agree}of5"
+        assert row in report.dense
+    gain = np.subtract(
+        *([np.load(path)["val_acc_curve"][11 * 90 : 12 * 90].mean(dtype=np.float64)
+           for path in sorted((RESULTS / "runs" / runs[kind]).glob("*.npz"))]
+          for kind in ("one_drop_11", "0.1"))
+    )  # fmt: skip
+    assert f"validation accuracy is {shown(gain.mean())} points higher" in report.text
+
+
+def test_the_code_is_whole_and_short(built):
+    _, report = built
+    for module in SHOWN:
+        with tokenize.open(ROOT / module) as file:
+            for line in file.read().splitlines():
+                assert "".join(line.split()) in report.dense, f"{module}: {line}"
+    assert "def visualizeWeights" not in report.text  # utils.py is left out
+    named = {module["name"]: module["says"] for module in appendix()["named"]}
+    assert {"experiments/runner.py", "experiments/records.py", "report/build.py"} <= set(named)
+    assert all(name in report.text and says for name, says in named.items())
+    assert len(report.pages) - report.page_of("A The code") < 20
+
+
+def test_the_contents_fill_the_first_page_only(built, tmp_path):
+    """With a name and without."""
+    done = build_report(RESULTS, tmp_path)
+    nameless = Report(tmp_path / "hw1_report.pdf")
+    assert done.stdout == f"{tmp_path / 'hw1_report.pdf'}\n"
+    for report in (built[1], nameless):
+        assert report.page_of("1 Basic concepts") == 2
+        assert report.pages[1].startswith("1 Basic concepts")
+    assert len(nameless.pages) == len(built[1].pages)
+
+
+# ---- Other results
+
+
+def doctored(folder, change):
+    """A copy of the committed results in which `change(part, variant, run, arrays, config)` edits
+    a record, or drops it by returning False.
+    """
+    shutil.copytree(RESULTS, folder, ignore=shutil.ignore_patterns("*.pkl"))
+    for path in folder.glob("runs/*/*/run_*.npz"):
+        of_record = records.load(path)
+        arrays, config = dict(of_record.arrays), dict(of_record.config)
+        part, variant, run = (*path.parts[-3:-1], int(path.stem[-2:]))
+        if change(part, variant, run, arrays, config) is False:
+            path.unlink()
+        else:
+            records.save(path, arrays, config, of_record.environment)
+    return folder
+
+
+def test_a_sentence_that_the_results_do_not_support_is_marked_or_stops_the_build(tmp_path):
+    def change(part, variant, _, arrays, __):
+        if (part, variant) == ("part3", "cnn_4"):
+            arrays["test_acc"] -= 20
+
+    results = doctored(tmp_path / "results", change)
+    sentence = "The CNNs generalise far better than the MLPs, and cnn_4 generalises best."
+    done = build_report(results, tmp_path / "out", "--strict", status=1)
+    assert f"\n- {sentence}\n" in done.stderr
+    assert not list((tmp_path / "out").iterdir())
+    done = build_report(results, tmp_path / "out")
+    count = int(re.search(r"(\d+) sentences do not hold", done.stdout).group(1))
+    report = Report(tmp_path / "out" / "hw1_report.pdf")
+    assert report.text.count("not here") == count
+    assert report.text.count(sentence) == 2  # where it stands, and in the list
+    assert "Sentences that these results do not support" in report.text
+
+
+@pytest.mark.parametrize("kind", ["single runs of drawn images", "diverged"])
+def test_whatever_the_results_are_there_is_a_report(kind, tmp_path):
+    def change(part, _, run, arrays, config):
+        if kind == "diverged":
+            for name in arrays:
+                if name in ("loss_curve", "grad_curve"):
+                    arrays[name] = np.full_like(arrays[name], np.nan)
+                elif name.endswith("acc_curve") or name == "test_acc":
+                    arrays[name] = np.full_like(arrays[name], 10)
+        config["dataset"] = "synthetic"
+        return kind == "diverged" or (run == 0 and part != "part4_unscaled")
+
+    results = doctored(tmp_path / "results", change)
+    weights = measure.made_of(records.read(results, "part3"))  # of fewer runs
+    measured = json.loads((results / measure.FILE).read_text()) | {"made_of": weights}
+    (results / measure.FILE).write_text(json.dumps(measured))
+    done = build_report(results, tmp_path / "out", *PERSON)
+    assert "sentences do not hold" in done.stdout
+    report = Report(tmp_path / "out" / "hw1_ayse_x_y_oz_e123456_synthetic.pdf")
+    assert all("synthetic" in report.pages[k] for k in (1, 8, -1))
+    assert report.page_of("1 Basic concepts") == 2
+    assert ("overflow" in report.text) == (kind == "diverged")
+    assert ("built without the runs on unscaled" in report.text) == (kind != "diverged")
+
+
+def test_longer_runs_are_reported_where_there_are_some(tmp_path):
+    results = doctored(tmp_path / "results", lambda *_: None)
+    for name in ("run_00.npz", "run_01.npz"):  # fewer than of the other rates
+        path = results / "runs/part5/cnn_4_0.01" / name
+        of_record = records.load(path)
+        arrays = {
+            name: np.concatenate([array] * 5) if name.endswith("_curve") else array
+            for name, array in of_record.arrays.items()
+        }
+        config = of_record.config | {"epochs": 100}
+        records.save(path.parent.with_name("cnn_4_0.01_long") / path.name, arrays, config, {})
+    shutil.copy(results / "part5_cnn_4_spread.png", results / "part5_cnn_4_long.png")
+    assert build_report(results, tmp_path).returncode == 0
+    report = Report(tmp_path / "hw1_report.pdf")
+    assert "after 100 epochs 0.01 is at" in report.text
+    assert "0.01toitsend−constant0.1" in report.dense
 
 
 @pytest.mark.slow
 def test_report_of_a_demo(tmp_path):
-    """What make demo and make figures do, the summary and the report of it."""
+    """All that is needed are the parts; the report measures for itself."""
     options = ("--dataset", "synthetic", "--quick", "--out", tmp_path)
-    demo = [
+    for command in (
         ("part2_conv.py", "--out", tmp_path),
         ("part3_architectures.py", *options),
         ("part4_activations.py", *options),
         ("part5_learning_rate.py", *options, "--drop-epochs", 2, 4),
-    ]
-    report = [(("-m", f"report.{name}"), "--out", tmp_path) for name in ("measure", "summary")]
-    report += [(("-m", "report.build"), "--results", tmp_path, "--out", tmp_path)]
-    for command in (*demo, *((*command, "--plot-only") for command in demo), *report):
+        (("-m", "report.build"), "--results", tmp_path, "--out", tmp_path),
+    ):
         assert_succeeds(run(*command, cwd=tmp_path))
-    assert "Synthetic results" in check_content(tmp_path / "hw1_report_synthetic.pdf", tmp_path)
+    assert "Synthetic results" in Report(tmp_path / "hw1_report_synthetic.pdf").text
 
 
-@pytest.mark.parametrize("module", [*PARTS, *MODULES, *FURTHER])
-def test_the_appendix_keeps_docstrings_whole(module):
-    """Its segments are the module, and each docstring is in one that no page may break."""
-    source = (ROOT / module).read_text()
-    found = segments(source)
-    lines = [line for segment in found for line in segment["text"].splitlines()]
-    assert [line for line in lines if line] == [line for line in source.splitlines() if line]
-    wholes = [segment["text"] for segment in found if segment["whole"]]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            docstring = ast.get_docstring(node, clean=False) or ""
-            assert any(docstring in whole for whole in wholes)
+def test_all_that_is_missing_is_listed_at_once(tmp_path):
+    done = build_report(tmp_path, tmp_path / "out", status=1)
+    for part in ("2_conv", "3_architectures", "4_activations", "5_learning_rate"):
+        assert f"\n  python part{part}.py" in done.stderr
+
+    def change(part, variant, *_):
+        return (part, variant) not in (("part3", "cnn_4"), ("part5", "cnn_4_adam"))
+
+    results = doctored(tmp_path / "results", change)
+    (results / "part4.png").unlink()
+    done = build_report(results, tmp_path / "out", status=1)
+    assert done.stderr.splitlines()[1:] == [
+        f"  python part3_architectures.py --out {results}  # cnn_4",
+        f"  python part4_activations.py --out {results}  # part4.png",
+        f"  python part5_learning_rate.py --out {results}  # a network with all kinds of runs",
+    ]
 
 
-def test_formulas_give_what_pytorch_counts():
-    assert list(PARAMETERS) == list(ARCHITECTURES)
-    for name, counts in PARAMETERS.items():
-        model = build(name)
-        layers = [layer for layer in model if any(True for _ in layer.parameters())]
-        assert counts == [num_parameters(layer) for layer in layers]
+def test_what_is_damaged_is_named(tmp_path):
+    results = doctored(tmp_path / "results", lambda *_: None)
+    (results / "part2.json").write_text("[]")
+    done = build_report(results, tmp_path, status=1)
+    assert_one_line(done, 1, results / "part2.json", "no JSON object", "part2_conv.py")
 
 
-# ---- Its name
+# ---- The appendix, the name of the file, an editor's Run button
+
+
+def test_sources_are_read_as_python_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("report.build.ROOT", tmp_path)
+    (tmp_path / "bom.py").write_text("x = 1\n", encoding="utf-8-sig")
+    (tmp_path / "coded.py").write_text("# coding: latin-1\nx = 'ä'\n", encoding="latin-1")
+    (tmp_path / "unfinished.py").write_text("def f(:\n")
+    assert python_source("bom.py") == "x = 1\n"
+    assert "ä" in python_source("coded.py")
+    for name in ("unfinished.py", "gone.py"):
+        with pytest.raises(UserError, match=rf"^{name}: cannot be read as Python \(.*\)$"):
+            python_source(name)
+
+
+def test_copies_that_tools_make_are_no_part_of_the_appendix(tmp_path, monkeypatch):
+    for module in (*SHOWN, "experiments/runner.py", "experiments/runner - Copy.py"):
+        (tmp_path / module).parent.mkdir(exist_ok=True)
+        (tmp_path / module).write_text('"""It runs."""\n')
+    monkeypatch.setattr("report.build.ROOT", tmp_path)
+    assert appendix()["named"] == [{"name": "experiments/runner.py", "says": "It runs."}]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +322,8 @@ def test_formulas_give_what_pytorch_counts():
     [
         (("Ada", "Lovelace", "e2345678"), "hw1_ada_lovelace_e234567.pdf"),
         (("Ayşe Işıl", "Çağlayan-Öz", "E2345678"), "hw1_ayse_isil_caglayan_oz_e234567.pdf"),
+        (("Əli", "Məmmədov", "2345678"), "hw1_eli_memmedov_e234567.pdf"),
+        (("李", "明", "2345678"), "hw1_li_ming_e234567.pdf"),
         (("../a/b", "O'Neill\\c:", "1234567"), "hw1_a_b_o_neill_c_e123456.pdf"),
         (("Łukasz", "Groß", "1234567"), "hw1_lukasz_gross_e123456.pdf"),
         (("", "", ""), "hw1_report.pdf"),
@@ -159,18 +334,19 @@ def test_file_name(person, expected):
 
 
 @pytest.mark.parametrize(
-    ("person", "option"),
+    ("person", "said"),
     [
-        (("Ada", "Lovelace", "ee234567"), "--id"),
-        (("Ada", "Lovelace", "١٢٣٤٥٦٧"), "--id"),
-        (("Ada", "Lovelace", ""), "--id"),
-        (("Ada", "", "1234567"), "--surname"),
-        (("李", "明", "1234567"), "--name"),
-        (("Ada", "L" * 300, "1234567"), "--surname"),
+        (("Ada", "Lovelace", "ee234567"), "--id: 'ee234567' is not the seven digits"),
+        (("Ada", "Lovelace", "١٢٣٤٥٦٧"), "--id: "),
+        (("Ada", "Lovelace", ""), "--id: is missing"),
+        (("Ada", "", "1234567"), "--surname: is missing"),
+        (("Ada", "ᅟb", "1234567"), "--surname: the letter 'ᅟ' cannot be spelled"),
+        (("!?", "Lovelace", "1234567"), "--name: '!?' has no letters"),
+        (("Ada", "L" * 300, "1234567"), "--surname: too long"),
     ],
 )
-def test_bad_names_and_ids_are_refused(person, option):
-    with pytest.raises(ValueError, match=option):
+def test_bad_names_and_ids_are_refused(person, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
         file_name(*person)
 
 
@@ -180,314 +356,133 @@ def test_refusal_is_one_line_with_status_2(tmp_path):
     assert_one_line(done, 2, "argument --id: '345678' is not the seven digits")
 
 
-# ---- What is missing
+def test_started_as_a_file_it_works(tmp_path):
+    assert_succeeds(run("report/build.py", "--help", cwd=tmp_path, env={"PYTHONPATH": ""}))
 
 
-@pytest.mark.parametrize(
-    ("path", "command"),
-    [
-        ("summary.json", "-m report.summary"),
-        ("measurements.json", "-m report.measure"),
-        ("part4_unscaled.png", "part4_activations.py --unscaled"),
-        ("part2.json", "part2_conv.py"),
-    ],
-)
-def test_missing_file_is_named_with_its_command(path, command, tmp_path):
-    results = shutil.copytree(RESULTS, tmp_path / "results", ignore=lambda *_: ["runs"])
-    (results / path).unlink()
-    done = build_report(results, tmp_path / "out", status=1)
-    assert_one_line(done, 1, str(results / path), f"python {command}", f"--out {results}")
+def test_no_semicolon_is_swallowed():
+    """Typst takes one right after an expression as its end and does not print it."""
+    for source in (ROOT / "report").glob("*.typ"):
+        found = re.search(
+            r"#[\w.]+(\((?:[^()]|\([^()]*\))*\)|\.\w+)*;|\];", source.read_text("utf-8")
+        )
+        assert not found, f"{source.name}: {found.group()}"
 
 
-@pytest.mark.parametrize(
-    ("gone", "said"),
-    [
-        ("part3/cnn_4", "part3 has no cnn_4"),
-        ("part4/cnn_4/relu", "part4 has no cnn_4"),
-        ("part5/cnn_4", "part5 is not complete"),
-        ("part5/cnn_4/lr_0.01", "part5 is not complete"),
-        ("part5/cnn_4/drop_", "part5 is not complete"),
-    ],
-)
-def test_incomplete_summary_is_refused(gone, said, numbers):
-    incomplete = deepcopy(numbers)
-    *keys, last = gone.split("/")
-    row = incomplete
-    for key in keys:
-        row = row[key]
-    for key in [key for key in row if key.startswith(last)]:
-        del row[key]
-    assert said in missing(incomplete, RESULTS)[0]
+# ---- What the numbers are
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", "\xff"])
-def test_damaged_summary_is_refused(text, tmp_path):
-    (tmp_path / "summary.json").write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=r"cannot be read .* python -m report.summary"):
-        read_summary(tmp_path)
-
-
-def test_summary_of_other_records_is_refused(tmp_path):
-    """Without the records, facts cannot be collected: a line says what to do."""
-    results = shutil.copytree(RESULTS, tmp_path / "results", ignore=lambda *_: ["runs"])
-    done = build_report(results, tmp_path / "out", status=1)
-    assert_one_line(done, 1, "summary.json", "make the files anew with: python -m report.summary")
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "said"),
-    [
-        ("measurements.json", "{", r"cannot be read \(.*make it with: python -m report.measure"),
-        ("measurements.json", '{"data_sha256": "0"}', "measured on other data"),
-        ("part2.json", "[]", r"no JSON object\); make it with: python part2_conv.py"),
-    ],
-)
-def test_what_is_damaged_or_of_other_data_is_refused(file, content, said, numbers, tmp_path):
-    for name in ("measurements.json", "part2.json", "part2_out.npy"):
-        shutil.copy(RESULTS / name, tmp_path)
-    (tmp_path / file).write_text(content)
-    with pytest.raises(UserError, match=rf"{file}: .*{said}"):  # noqa: PT012
-        facts.part2_facts(tmp_path)
-        facts.measured_facts(tmp_path, numbers["data_sha256"])
-
-
-def test_one_image_and_maps_that_are_not_finite_can_be_reported(tmp_path):
-    shutil.copy(RESULTS / "part2.json", tmp_path)
-    np.save(tmp_path / "part2_out.npy", np.full((1, 2, 3, 3), np.nan, np.float32))
-    known = facts.part2_facts(tmp_path)
-    assert (known["images"], known["means"]) == (1, [[None, None]])
-    json.dumps(known, allow_nan=False)
-    assert facts.fall({n: {"relu": {"grad_first": g}} for n, g in (("cnn_3", 1.0), ("cnn_5", 0.0))},
-                      "relu", "grad_first") == math.inf  # fmt: skip
-
-
-def test_a_gradient_that_is_not_zero_throughout_is_not_dead(numbers):
-    variants = {p: read_variants(RESULTS, p) for p in KINDS}
-    assert facts.part4_facts(numbers, variants)["dead"] == ["mlp_1", "mlp_2", "cnn_3"]
-    (run,) = variants["part4_unscaled"]["mlp_2_relu"]
-    run["grad_curve"][len(run["grad_curve"]) // 2] = 1e-9  # neither at the start nor at the end
-    assert facts.part4_facts(numbers, variants)["dead"] == ["mlp_1", "cnn_3"]
-
-
-def test_quick_results_are_made_again_with_quick(tmp_path):
-    results = shutil.copytree(RESULTS, tmp_path / "quick", ignore=lambda *_: ["runs"])
-    (results / "part3.png").unlink()
-    with pytest.raises(UserError, match=f"part3_architectures.py --out {results} --quick, then"):
-        read_summary(results)
-
-
-def test_schedule_and_adam_are_compared_seed_by_seed():
-    """Also if one of them lacks a run. Nothing is decided unless the schedule is clearly ahead."""
-    variants = {part: read_variants(RESULTS, part) for part in ("part3", "part5")}
-    schedule, adam = (
-        next(name for name in variants["part5"] if re.search(pattern, name))
-        for pattern in ("cnn_4_drop_.*_", "cnn_4_adam")
-    )
-
-    def facts_with(tests):
-        for name, seeds in tests.items():
-            (first, *_) = variants["part5"][name]
-            variants["part5"][name] = [
-                replace(first, config=first.config | {"seed": seed},
-                        environment={"torch": "1.0" if accuracy < 52 else "2.0"},
-                        arrays=first.arrays | {"test_acc": np.float32(accuracy)})
-                for seed, accuracy in seeds.items()
-            ]  # fmt: skip
-        return facts.part5_facts("cnn_4", variants["part3"], variants["part5"])
-
-    known = facts_with({schedule: {0: 60.0, 1: 61.0, 3: 63.0}, adam: {1: 51.5, 3: 52.5}})
-    pairs = known["text"]["against_adam"]["test"]
-    assert pairs == {"each": ["9.5", "10.5"], "mean": "10.0", "width": "6.4"}  # 12.706 * 0.5
-    assert known["mixed_pairs"] == ["1"]
-    assert known["numbers"]["against_adam_unmixed"]["test"]["each"] == [10.5]
-    assert known["undecided"] == []  # the validation curves are copies, with one difference
-    known = facts_with({adam: {1: 51.5, 3: 62.5}})
-    assert known["numbers"]["against_adam"]["test"]["each"] == [9.5, 0.5]
-    assert known["undecided"] == ["test"]
-    assert facts_with({adam: {1: 71.5, 3: 72.5}})["undecided"] == ["test"]  # Adam is ahead
-    known = facts_with({adam: {9: 51.5}})
-    assert known["text"]["against_adam"]["test"]["mean"] == "–"  # no run has a partner
-    assert known["undecided"] == ["validation", "test"]
+def test_formulas_give_what_pytorch_counts():
+    assert list(PARAMETERS) == list(ARCHITECTURES)
+    for name, counts in PARAMETERS.items():
+        layers = [layer for layer in build(name) if any(True for _ in layer.parameters())]
+        assert counts == [num_parameters(layer) for layer in layers]
 
 
 def test_intervals_of_means():
     """Of Student (1908), hours of sleep of ten patients with two drugs, paired and by Welch."""
     one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     two = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    differences = np.subtract(two, one)
-    assert facts.half_width(differences) == pytest.approx(0.88, abs=0.005)
-    welch = facts.welch_width(facts.sample(one), facts.sample(two))
-    assert welch == pytest.approx((3.3654832 + 0.2054832) / 2, abs=0.005)
-    assert facts.half_width([1.0]) == facts.welch_width((1.0, None, 1), (1.0, 2.0, 3)) == np.inf
+    assert facts.paired(two, one) == pytest.approx(
+        {"mean": 1.58, "low": 0.70, "high": 2.46, "agree": 9, "pairs": 10}, abs=5e-3
+    )
+    assert facts.unpaired(two, one) == pytest.approx(
+        {"mean": 1.58, "low": -0.2054832, "high": 3.3654832}
+    )
+    for alone in (facts.paired([2.0], [1.0]), facts.unpaired([2.0], [1.0, 1.0])):
+        assert (alone["mean"], math.isnan(alone["low"]), math.isnan(alone["high"])) == (1, 1, 1)
 
 
-def test_percentiles_are_those_of_students_distribution():
-    """2.5 % of the density, integrated, lie beyond each."""
-    for freedom, limit in enumerate(facts.STUDENT, start=1):
-        angle = np.linspace(np.arctan(limit / np.sqrt(freedom)), np.pi / 2, 10_001)
-        density = np.cos(angle) ** (freedom - 1)  # with t = tan(angle) * sqrt(freedom)
-        scale = math.gamma((freedom + 1) / 2) / math.sqrt(math.pi) / math.gamma(freedom / 2)
-        assert scale * np.trapezoid(density, angle) == pytest.approx(0.025, rel=2e-3)
+def test_runs_are_compared_by_seed():
+    one, other = (
+        [record(accuracy, {"seed": seed}) for seed, accuracy in of_kind.items()]
+        for of_kind in ({0: 60.0, 1: 61.0, 3: 63.0}, {3: 52.5, 1: 51.5})
+    )
+    found = facts.by_seed(one, other, lambda r: r.test_acc)
+    assert (found["mean"], found["pairs"]) == (10, 2)
+    assert found["high"] - found["mean"] == pytest.approx(12.7062 * 0.5, abs=1e-3)
+    assert facts.by_seed(one, [], lambda r: r.test_acc)["pairs"] == 0
 
 
-def test_units_of_a_single_architecture_are_drawn(tmp_path):
-    measure.plot_units({"mlp_1": np.full((32, 10), 0.5)}, tmp_path / "units.png")
-    assert (tmp_path / "units.png").exists()
+def test_of_several_schedules_those_with_one_first_drop_are_compared():
+    def config(drops):
+        return {"architecture": "cnn_4", "drop_epochs": drops}
+
+    drops = {"one_drop_5": [5], "one_drop_7": [7], "two_drops_7_9": [7, 9], "two_drops_8_9": [8, 9]}
+    variants = {f"cnn_4_{kind}": [record(config=config(d))] for kind, d in drops.items()}
+    variants["mlp_2_two_drops_1_2"] = [record(config={"architecture": "mlp_2", "drop_epochs": [1]})]
+    found = facts.runs_of_part5("cnn_4", variants)
+    assert {kind: runs[0].config["drop_epochs"] for kind, runs in found.items()} == {
+        "one drop": [7], "two drops": [7, 9],
+    }  # fmt: skip
+    assert kind_of("cnn_4_0.01_long", config([])) == "0.01 long"
+    assert kind_of("cnn_4_adam", config([])) == "Adam"
 
 
-def test_no_semicolon_is_swallowed():
-    """Typst takes one right after an expression as its end and does not print it."""
-    for source in (ROOT / "report").glob("*.typ"):
-        found = re.search(r"#[\w.]+(\([^()]*\)|\.\w+)*;|\];", source.read_text(encoding="utf-8"))
-        assert not found, f"{source.name}: {found.group()}"
+def test_numbers_of_curves():
+    by_epoch = np.array([10.0, 30.0, 40.0])
+    assert facts.epochs_until(20, by_epoch) == 1.0  # halfway between the middles of two epochs
+    assert facts.epochs_until(10, by_epoch) == 0.5
+    assert math.isnan(facts.epochs_until(41, by_epoch))
+    assert facts.first_epoch(by_epoch >= 30) == 2
+    assert math.isnan(facts.first_epoch(by_epoch > 40))
+    assert (facts.late_rise(by_epoch), facts.late_rise(by_epoch, 1)) == (30, 10)
+    flat, rising = [0, 0, 0, 0], [10 + 1, 20 - 1, 30 - 1, 40 + 1]
+    of_run = record(config={"epochs": 2}, val_acc_curve=flat + rising)
+    assert facts.scatter(of_run, 1) < 1e-9
+    assert facts.scatter(of_run, 2) == pytest.approx(1, abs=1e-6)  # about the trend
+    of_runs = [record(config={"epochs": 2}, train_acc_curve=[50, 60], val_acc_curve=v)
+               for v in ([49, 57], [45, 53])]  # fmt: skip
+    assert facts.gap_at(55, of_runs) == 4
 
 
-# ---- Its claims
-
-FALSE = {  # claim: what makes it false
-    "full_protocol": ("part3/cnn_3/runs", 3),
-    "course_input": ("from2/files/samples", None),
-    "part2_signs": ("from2/means/0/3", 1.0),
-    "column_6_is_weak": ("from2/means/0/5", 1e3),
-    "cnn_3_overfits_sooner": ("from3/cnn_4_gap_at/cnn_3/mean", 2.9),
-    "kernels_7_and_8_are_mostly_positive": ("from2/files/kernel_positive/7", 8),
-    "cnns_beat_mlps": ("part3/cnn_5/test_acc_mean", 40.2),
-    "cnn_4_is_best": ("part3/cnn_3/test_acc_mean", 63.4),
-    "ten_runs_distinguish_no_further": ("part3/mlp_2/test_acc_mean", 45.0),
-    "cnns_validate_above_mlps_training": ("part3/mlp_1/train_acc_final", 90.0),
-    "every_gap_is_positive": ("part3/mlp_1/gap", -1.0),
-    "mlps_have_the_largest_gaps": ("part3/cnn_3/train_acc_final", 20.0),
-    "cnns_follow_their_parameters": ("from3/cnns_by_accuracy", ["cnn_3", "cnn_5", "cnn_4"]),
-    "gap_groups_follow_the_parameters": ("from3/gap_groups", [["cnn_5", "mlp_1"], ["cnn_3"]]),
-    "deeper_still_improve": ("from3/late_rise/cnn_5", "0.1"),
-    "cnn_5_fits_least": ("part3/cnn_5/gap", 5.0),
-    "cnn_5_is_not_trained_as_far": ("from3/cnn_4_gap_at/cnn_5/mean", -2.0),
-    "families_differ_more_than_their_members": ("from3/family_gap", "1.0"),
-    "part5_uses_the_pick": ("from3/by_validation/0", "cnn_5"),
-    "mlp_weights_are_smooth": ("from3/neighbours/mlp_2", 0.0),
-    "kernels_have_structure": ("measured/numbers/kernels/cnn_4/mean/measured", -0.1),
-    "few_units_are_specialised": ("measured/numbers/units/mlp_1/share_either_way", 0.1),
-    "kernels_prefer_the_same_classes": ("measured/numbers/units/cnn_4/best_classes/0", 1),
-    "mlp_units_spread_over_classes": ("measured/numbers/units/mlp_2/best_classes/0", 0),
-    "sigmoid_gradient_is_smaller": ("part4/mlp_1/sigmoid/grad_first", 1.0),
-    "gradient_falls_with_depth": ("part4/cnn_5/relu/grad_first", 0.1),
-    "gradients_with_relu_catch_up": ("part4/cnn_5/relu/grad_last", 1e-3),
-    "the_signal_dies_in_deep_sigmoids": ("measured/numbers/signal/sigmoid/5", 1e-3),
-    "contrast_tells_the_same_classes": ("measured/numbers/contrast/4", 0.8),
-    "batches_disagree_more_and_more": ("measured/numbers/training/relu/all_images/15", 0.3),
-    "ratios_follow_the_estimate": ("measured/off/cnn_5", 1.3),
-    "most_weights_do_not_move": ("from4/unmoved/same", 30),
-    "deep_sigmoid_cnns_stay_at_chance": ("part4/cnn_4/sigmoid/loss_last", 1.5),
-    "initial_weights_free_the_sigmoid": ("from4/leaves_initialized/sigmoid/cnn_5/0", None),
-    "initial_weights_end_the_wait": ("from4/leaves_initialized/relu/cnn_5/0", 14),
-    "the_deepest_waits_longest": ("from4/leaves/relu/cnn_3/0", 16),
-    "mlps_learn_with_both": ("part4/mlp_2/sigmoid/loss_last", 2.3),
-    "unscaled_inputs_blow_up": ("from4/blown_up", ["mlp_1", "mlp_2"]),
-    "shallow_relus_die": ("from4/dead", ["mlp_1", "mlp_2"]),
-    "cnn_3_dies_in_its_first_steps": ("measured/numbers/unscaled/step", 20),
-    "sigmoids_saturate": ("from4/zeros/mlp_2", 1500),
-    "deep_networks_profit": ("from4/better", [["cnn_3", "sigmoid"]]),
-    "deep_sigmoids_stay_stuck": ("from4/stuck", [["cnn_4", "sigmoid"]]),
-    "drops_are_read_off": ("from5/drops/0", 2),
-    "five_runs_were_planned": ("from5/runs", "three times"),
-    "larger_rates_are_faster": ("from5/numbers/factors/0", 1.5),
-    "the_factor_is_near_ten_for_small_rates": ("from5/numbers/low_factors_by_run/sgd_01/0", 5.0),
-    "noise_falls_at_the_drop": ("from5/numbers/noise/1/1", 1.5),
-    "a_tenth_is_noisiest": ("from5/numbers/noise_end/sgd_001/1", 9.0),
-    "the_first_drop_helps": ("from5/numbers/against_constant/first_drop/each/0", 1.5),
-    "the_first_drop_keeps_its_lead": ("from5/numbers/against_constant/constants_end/each/1", 1.5),
-    "the_schedule_beats_the_adam_of_3_1": ("from5/numbers/against_adam_3/width", 5.0),
-    "the_schedule_ends_above_adam": ("from5/numbers/against_adam/test/each/1", -0.1),
-    "adam_starts_faster": ("from5/numbers/lead/before/0", -0.2),
-    "adam_still_rises": ("from5/numbers/late_rises/adam/mean", 0.0),
-    "the_second_drop_does_little": ("from5/numbers/second_drop_gain/test/each/1", -0.8),
-    "without_mixed_pairs_it_is_open": ("from5/numbers/against_adam_unmixed/test/width", 1.0),
-    "rounding_moves_runs": ("from5/numbers/rounding/each/1", 0.0),
-    "the_second_drop_stops_the_decline": ("from5/numbers/late_gain/each/1", -0.1),
-    "the_second_drop_calms": ("from5/numbers/second_drop_noise/0/1", 9.0),
-    "the_second_drop_stops_the_fit": ("from5/numbers/train_at_end/0", 99.0),
-    "lower_loss_after_the_drop": ("from5/numbers/losses/0/0", 2.0),
-    "lower_rates_fit_closer": ("from5/numbers/gaps_at_constants_end/1", 99.0),
-}
+def test_areas_are_shares_of_pairs_and_ties_count_half():
+    generator = np.random.default_rng(0)
+    scores, labels = generator.integers(0, 5, (60, 3)), np.arange(60) % 10
+    expected = [
+        [np.mean([(a > b) + (a == b) / 2 for a in column[labels == c] for b in column[labels != c]])
+         for c in range(10)]
+        for column in scores.T
+    ]  # fmt: skip
+    np.testing.assert_allclose(measure.roc_areas(scores, labels), expected)
 
 
-def changed(tree, path, value):
-    """A copy of a tree of dictionaries and lists with another value at one place."""
-    tree = deepcopy(tree)
-    *keys, last = (int(key) if key.isdecimal() else key for key in path.split("/"))
-    row = tree
-    for key in keys:
-        row = row[key]
-    assert last in row or isinstance(row, list)
-    row[last] = value
-    return tree
+def test_responses_and_adjacent_weights_by_hand():
+    kernel, image = torch.tensor([[[[1.0, -1.0]]]]), torch.tensor([[[[0.0, 3.0, 1.0]]]])
+    found = measure.responses(kernel, image)  # -3 and 2
+    assert (found["largest"].item(), found["magnitude"].item()) == (2, 2.5)
+    unit, picture = torch.tensor([[1.0, -2.0]]), torch.tensor([[[[1.0, 1.0]]]])
+    found = measure.responses(unit, picture)
+    assert (found["largest"].item(), found["magnitude"].item()) == (-1, 1)
+    assert measure.adjacent_correlation(np.arange(9.0).reshape(1, 1, 3, 3)) == pytest.approx(
+        np.corrcoef([0, 1, 3, 4, 6, 7, 0, 1, 2, 3, 4, 5], [1, 2, 4, 5, 7, 8, 3, 4, 5, 6, 7, 8])[
+            0, 1
+        ]
+    )
 
 
-@pytest.fixture(scope="module")
-def holding(numbers):
-    """Facts for which all claims hold."""
-    return facts.collect(numbers, RESULTS)
-
-
-def test_the_report_has_a_number_everywhere(holding):
-    """For the committed results; "–" stands for what is not finite, or has no value."""
-    assert "–" not in json.dumps(holding, ensure_ascii=False)
-
-
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.__name__)
-def test_false_claim_is_found(claim, holding):
-    known = changed(holding, *FALSE[claim.__name__])
-    found = claims.failed(known)
-    assert found[claim.__name__]["says"] == claim.__doc__
-    assert found[claim.__name__]["numbers"] == claim(known)[1]
-
-
-def test_claim_that_cannot_be_computed_does_not_hold(holding):
-    known = changed(holding, "from4", {})
-    assert "cannot be computed (KeyError" in claims.failed(known)["shallow_relus_die"]["numbers"]
-
-
-def doctored(folder, numbers):
-    """A copy of the results with another summary."""
-    shutil.copytree(RESULTS, folder)
-    (folder / "summary.json").write_text(json.dumps(numbers))
-    return folder
-
-
-def test_a_false_claim_is_marked_and_listed_or_stops_the_build(numbers, tmp_path):
-    false = changed(numbers, *FALSE["full_protocol"])
-    overflown = changed(false, "part4/mlp_1/relu/loss_last", None)
-    results = doctored(tmp_path / "results", overflown)
-    done = build_report(results, tmp_path / "out", "--strict", status=1)
-    assert_one_line(done, 1, "full_protocol", "'cnn_3': (3, 15)")
-    assert not list((tmp_path / "out").iterdir())
-    done = build_report(results, tmp_path / "out")
-    failed = claims.failed(facts.collect(overflown, results))
-    assert f"{len(failed)} of {len(claims.CLAIMS)} claims do not hold" in done.stdout
-    text, _ = text_of(tmp_path / "out" / "hw1_report.pdf")
-    assert all(name in text for name in failed)
-    assert "overflow" in text
-
-
-def test_synthetic_report_says_so_on_every_page(numbers, tmp_path):
-    """As in a demo, 0.1 never gets where 0.01 ends, and parts 3 and 5 have single runs."""
-    synthetic = numbers | {"dataset": "synthetic", "part4_unscaled": {}}
-    results = doctored(tmp_path / "results", synthetic)
-    (results / "part4_unscaled.png").unlink()
-    shutil.rmtree(results / "runs" / "part4_unscaled")
-    for path in (results / "runs").glob("part[35]/*/run_0[1-9].npz"):
-        path.unlink()
-    slow, fast = (results / "runs" / "part5" / f"cnn_4_lr_{rate}" for rate in (0.001, 0.1))
-    shutil.copy(slow / "run_00.npz", fast)
-    name = ("--name", "Ada", "--surname", "Lovelace", "--id", "2345677")
-    done = build_report(results, tmp_path / "out", *name)
-    (path,) = (tmp_path / "out").iterdir()
-    assert path.name == "hw1_ada_lovelace_e234567_synthetic.pdf"
-    note = "note: this ID asks for samples_7.npy; part 2 shows samples_4.npy"
-    assert note in done.stdout
-    pages = PdfReader(path).pages
-    texts = [pages[k].extract_text() for k in (0, 1, len(pages) // 3, -1)]  # all take seconds
-    assert all("synthetic" in text for text in texts)
-    first_page = " ".join(texts[0].split())
-    assert "written for CIFAR-10" in first_page
-    assert "one pair of runs" in first_page
+def test_measurements_are_made_once_for_the_same_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "SEEDS", 2)
+    data_sha256 = sha256(first_of_each_class(draw_synthetic()))
+    for name in measure.SHOWN:
+        for config in part3.configure(name, dataset="synthetic", quick=True).replicate(2):
+            torch.manual_seed(config.seed)
+            weights = measure.first_layer(build(name)).weight.detach()
+            write_record(config, tmp_path, [1.0] * 15, data_sha256, weights=weights)
+    of_part3 = records.read(tmp_path, "part3")
+    found = measure.measurements(of_part3, tmp_path, tmp_path)
+    for states in found["units"].values():
+        assert states["trained"] == states["untrained"]  # they were not trained
+    assert found["start"]["cnn_5"]["sigmoid"]["layers"] == 6
+    assert (tmp_path / measure.FIGURE).exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "measure", None)
+        assert measure.measurements(of_part3, tmp_path, tmp_path) == found
+    (tmp_path / measure.FILE).write_text("{")
+    assert measure.measurements(of_part3, tmp_path, tmp_path) == found
+    changed = {
+        name: [Record(r.path, r.config | {"data_sha256": "0"}, {}, r.arrays) for r in runs]
+        for name, runs in of_part3.items()
+    }
+    with pytest.raises(UserError, match="trained on other images"):
+        measure.measurements(changed, tmp_path, tmp_path)

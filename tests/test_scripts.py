@@ -1,187 +1,245 @@
-"""Every script end to end on synthetic data: files, dictionaries, figures."""
+"""Parts 3 to 5 from options to dictionaries and figures, and scripts that are changed."""
 
 import pickle
 import shutil
 
-from experiments.records import load
-
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, call_script
-from helpers_faults import assert_succeeds, run
-from PIL import Image
+import torch
+from conftest import TRAINING_SCRIPTS, call_script
+from helpers_records import few_images, record
+from torch import nn
 
-NO_DATA = ("--data-dir", "/nowhere")
-PART3, PART3_KEYS = (
-    ("part3_architectures.py", *TINY, "--epochs", 2),
-    {"name", "loss_curve", "train_acc_curve", "val_acc_curve", "test_acc", "weights"},
-)
-PART4, PART4_KEYS = (
-    ("part4_activations.py", *TINY, "--epochs", 1),
-    {"name"} | {f"{a}_{c}_curve" for a in ("relu", "sigmoid") for c in ("loss", "grad")},
-)
-PART5, PART5_KEYS = (
-    ("part5_learning_rate.py", *TINY, "--epochs", 4, "--arch", "mlp_2"),
-    {"name"} | {f"{c}_curve_{s}" for c in ("loss", "val_acc") for s in ("1", "01", "001")},
-)
-SCHEDULES = {"one_drop": "drop_??", "two_drops": "drop_??_??", "adam": "adam"}
-SCHEDULES_KEYS = {"name", "drop_epochs"} | {
-    f"{c}_{kind}" for c in ("val_acc_curve", "test_acc") for kind in SCHEDULES
-}
+import data
+import models
+import part3_architectures as part3
+import part4_activations as part4
+import part5_learning_rate as part5
+from experiments import records
+from experiments.aggregate import plateau_epoch
+
+PART3, PART4, PART5 = TRAINING_SCRIPTS
+SMALL = ("--dataset", "synthetic", "--quick", "--batch-size", 15)  # 30 steps an epoch, 34 in part 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_steps():
+    with pytest.MonkeyPatch.context() as patch:
+        few_images(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with small results, of two runs each."""
+    out = tmp_path_factory.mktemp("results")
+    small = (*SMALL, "--runs", 2, "--out", out)
+    call_script(PART3, *small, "--epochs", 2, "--arch", "mlp_2", "cnn_5")
+    call_script(PART4, *small, "--epochs", 1, "--arch", "cnn_5")
+    call_script(PART5, *small, "--epochs", 4, "--arch", "mlp_2")
+    return out
+
+
+@pytest.fixture
+def copied(results, tmp_path):
+    return shutil.copytree(results, tmp_path / "out")
 
 
 def dictionary(path, keys, points):
     """The dictionary in a file, which has these keys and plain curves of so many points."""
-    result = pickle.loads(path.read_bytes())
-    assert set(result) == keys
-    assert result["name"].endswith(" (synthetic, quick)")
+    content = path.read_bytes()
+    assert b"numpy._core" not in content  # which only NumPy 2 knows
+    result = pickle.loads(content)
+    assert set(result) == set(keys.split())
     for key, value in result.items():
         if "_curve" in key:
-            assert type(value) is list
             assert len(value) == points
-            assert all(type(element) is float for element in value)
+            assert {type(element) for element in value} == {float}
     return result
 
 
-def recorded(out, pattern):
-    """The records whose paths match, in order."""
-    return [load(path) for path in sorted(out.glob(f"runs/{pattern}.npz"))]
+def first_run(out, part, variant):
+    return records.load(out / "runs" / part / variant / "run_00.npz")
 
 
-def assert_figures(folder, *names):
-    for name in names:
-        with Image.open(folder / f"{name}.png") as image:
-            image.verify()
+# ---- What each script makes
 
 
 @pytest.mark.parametrize(("name", "shape"), [("mlp_2", (32, 1024)), ("cnn_5", (8, 1, 3, 3))])
-def test_part3(name, shape, tiny_results):
-    result = dictionary(tiny_results / f"part3_{name}.pkl", PART3_KEYS, points=6)
+def test_part3_has_averages_and_the_best_run(name, shape, results):
+    keys = "name loss_curve train_acc_curve val_acc_curve test_acc weights"
+    result = dictionary(results / f"part3_{name}.pkl", keys, points=6)
     assert result["name"] == f"{name} (synthetic, quick)"
     assert type(result["test_acc"]) is float
     assert type(result["weights"]) is np.ndarray
     assert result["weights"].shape == shape
-    first, second = runs = recorded(tiny_results, f"part3/{name}/run_0[01]")
-    best = max(runs, key=lambda record: record.test_acc)
-    assert result["test_acc"] == best.test_acc
-    np.testing.assert_array_equal(result["weights"], best["weights"])
-    for curve in ("loss_curve", "train_acc_curve", "val_acc_curve"):
-        mean = (first[curve].astype(float) + second[curve]) / 2
-        np.testing.assert_allclose(result[curve], mean)
-    assert_figures(tiny_results, "part3", "part3_spread", f"part3_weights_{name}")
+    expected = part3.average(result["name"], records.read(results, "part3")[name])
+    np.testing.assert_equal(result, expected)
 
 
-def test_part4(tiny_results):
-    result = dictionary(tiny_results / "part4_cnn_5.pkl", PART4_KEYS, points=3)
-    assert max(result["sigmoid_grad_curve"]) < min(result["relu_grad_curve"])
-    assert_figures(tiny_results, "part4")
+def test_part3_averages_the_curves_and_takes_the_best_runs_weights():
+    runs = [
+        record(acc, weights=[acc], loss_curve=[k, 1], train_acc_curve=[k, 2], val_acc_curve=[k, 3])
+        for k, acc in enumerate((50, 60, 55))
+    ]
+    assert part3.average("net", runs) == {
+        "name": "net", "loss_curve": [1, 1], "train_acc_curve": [1, 2], "val_acc_curve": [1, 3],
+        "test_acc": 60, "weights": [60],
+    }  # fmt: skip
 
 
-def test_part5(tiny_results):
-    dictionary(tiny_results / "part5_mlp_2.pkl", PART5_KEYS, points=12)
-    schedules = dictionary(tiny_results / "part5_mlp_2_schedules.pkl", SCHEDULES_KEYS, points=18)
-    assert_figures(tiny_results, *(f"part5_mlp_2{end}" for end in ("", "_spread", "_schedules")))
-    (two_drops,) = recorded(tiny_results, "part5/mlp_2_drop_??_??/run_00")
-    first, second = two_drops.config["drop_epochs"]
-    assert schedules["drop_epochs"] == [first, second]
-    assert two_drops.path.parent.name == f"mlp_2_drop_{first:02d}_{second:02d}"
-    assert two_drops.config["learning_rates"] == [0.1, 0.01, 0.001]
-    (one_drop,) = recorded(tiny_results, f"part5/mlp_2_drop_{first:02d}/run_00")
-    (constant,) = recorded(tiny_results, "part5/mlp_2_lr_0.1/run_00")
-    same = 3 * first  # until the first drop it is the same run, bit for bit
-    np.testing.assert_array_equal(one_drop["loss_curve"][:same], constant["loss_curve"][:same])
-    (adam,) = recorded(tiny_results, "part5/mlp_2_adam/run_00")
-    assert (adam.config["optimizer"], adam.config["learning_rates"]) == ("Adam", [0.001])
-    assert {r.config["epochs"] for r in (one_drop, two_drops, adam)} == {6}
+def test_part4_has_the_first_runs_curves_of_each_activation(results):
+    keys = "name relu_loss_curve sigmoid_loss_curve relu_grad_curve sigmoid_grad_curve"
+    result = dictionary(results / "part4_cnn_5.pkl", keys, points=3)
+    for activation, name in (("relu", "ReLU"), ("sigmoid", "Sigmoid")):
+        record = first_run(results, "part4", f"cnn_5_{activation}")
+        assert record.config["activation"] == name
+        for curve in ("loss_curve", "grad_curve"):
+            assert result[f"{activation}_{curve}"] == record[curve].tolist()
 
 
-def test_more_runs_leave_the_first_ones_curves_in_the_dictionaries(tiny_results, tmp_path):
-    """Parts 4 and 5 are not averaged, and all runs drop at the epochs read off the first one."""
-    out = tmp_path / "out"
-    shutil.copytree(tiny_results, out)
-    variants = {path.parent for path in out.glob("runs/part[45]/*/run_00.npz")}
-    done = call_script(*PART4, "--arch", "cnn_5", "--runs", 2, "--out", out)
-    assert "part4_spread.png" in done.stdout
-    call_script(*PART5, "--runs", 2, "--out", out)
-    assert {path.parent for path in out.glob("runs/part[45]/*/run_01.npz")} == variants
+def test_part5_has_constant_rates_and_schedules_read_off_the_first_run(results):
+    keys = "loss_curve_1 loss_curve_01 loss_curve_001 val_acc_curve_1 val_acc_curve_01"
+    result = dictionary(results / "part5_mlp_2.pkl", f"name {keys} val_acc_curve_001", points=12)
+    for rate in ("0.1", "0.01", "0.001"):
+        record = first_run(results, "part5", f"mlp_2_{rate}")
+        assert record.config["learning_rates"] == [float(rate)]
+        for curve in ("loss_curve", "val_acc_curve"):
+            assert result[f"{curve}_{rate[2:]}"] == record[curve].tolist()
 
-    unscaled = (*PART4, "--arch", "cnn_5", "--unscaled", "--out", out)
-    call_script(*unscaled, "--runs", 2)
-    (out / "part4_unscaled_spread.png").unlink()
-    call_script(*unscaled, "--plot-only")  # all that is recorded counts
-    assert (out / "part4_unscaled_spread.png").exists()
-    shutil.rmtree(out / "runs/part4_unscaled/cnn_5_sigmoid")
-    before = (out / "part4_unscaled.png").read_bytes()
-    done = call_script(*PART4, "--unscaled", "--out", out, "--plot-only", status=1)
-    assert "no network is recorded with both activations yet" in done.stderr
-    assert (out / "part4_unscaled.png").read_bytes() == before
-
-    for name in ("part4_cnn_5", "part5_mlp_2", "part5_mlp_2_schedules"):
-        assert (out / f"{name}.pkl").read_bytes() == (tiny_results / f"{name}.pkl").read_bytes()
-
-
-def test_part5_takes_epochs_by_hand_and_compares_with_adam(tiny_results, tmp_path):
-    out = tmp_path / "out"
-    shutil.copytree(tiny_results, out)
-    command = (*PART5, "--out", out, "--drop-epochs", 2, 3)
-    shown = call_script(*command).stdout
-    for kind in ("one drop", "two drops", "Adam"):
-        assert f"\n{kind}: test accuracy" in shown
-    assert "(2 runs)" in shown.split("Adam in part 3: test accuracy")[1]
-    assert len(recorded(out, "part5/mlp_2_drop_02_03/run_00")) == 1
-    shutil.rmtree(out / "runs" / "part3")
-    assert "\nAdam in part 3: test accuracy not recorded\n" in call_script(*command).stdout
+    keys = "val_acc_curve_one_drop val_acc_curve_two_drops val_acc_curve_adam"
+    keys += " test_acc_one_drop test_acc_two_drops test_acc_adam name drop_epochs"
+    schedules = dictionary(results / "part5_mlp_2_schedules.pkl", keys, points=18)
+    a, b = schedules["drop_epochs"]
+    assert a == plateau_epoch(result["val_acc_curve_1"], 4)
+    assert b == plateau_epoch(schedules["val_acc_curve_one_drop"], 6, after=a)
+    kinds = {"one_drop": f"one_drop_{a}", "two_drops": f"two_drops_{a}_{b}", "adam": "adam"}
+    runs = {kind: first_run(results, "part5", f"mlp_2_{name}") for kind, name in kinds.items()}
+    for kind, record in runs.items():
+        assert schedules[f"val_acc_curve_{kind}"] == record["val_acc_curve"].tolist()
+        assert schedules[f"test_acc_{kind}"] == record.test_acc
+    assert len(records.read(results, "part5")) == 4 + 2
+    assert runs["two_drops"].config["drop_epochs"] == [a, b]
+    assert runs["two_drops"].config["learning_rates"] == [0.1, 0.01, 0.001]
+    assert runs["adam"].config["optimizer"] == "Adam"
+    same = 3 * a  # until the first drop it is the same run, bit for bit
+    assert schedules["val_acc_curve_one_drop"][:same] == result["val_acc_curve_1"][:same]
 
 
-@pytest.mark.parametrize("command", [("part2_conv.py",), PART3, PART4, PART5])
-def test_figures_are_made_again_from_the_records_alone(command, tiny_results, tmp_path):
-    """In a process of its own, without data."""
-    part, out = command[0].split("_")[0], tmp_path / "out"
-    shutil.copytree(tiny_results, out)
-    for figure in out.glob("*.png"):
-        figure.unlink()
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    no_data = NO_DATA if len(command) > 1 else ()
-    done = run(*command, *no_data, "--out", out, "--plot-only", cwd=tmp_path)
-    assert_succeeds(done)
-    made = {path.name for path in out.glob(f"{part}*.png")}
-    drawn = {path.name for path in tiny_results.glob(f"{part}*.png")}
-    assert made == drawn - {"part2_kernels.png"}  # the input of part 2 is not recorded
-    assert all(str(out / name) in done.stdout for name in made)
+def test_figures_are_made_again_from_what_is_recorded_whatever_the_options_were(copied, tmp_path):
+    """Also part 5 with drops by hand, and without data."""
+    drawn = {path.name for path in copied.glob("*.png")}
+    drops = ("--drop-epochs", 2, 3)
+    said = call_script(PART5, *SMALL, "--epochs", 4, "--arch", "mlp_2", *drops, "--out", copied)
+    assert "(2 runs)" in said.stdout.partition("Adam in part 3: ")[2]
+    for path in copied.glob("runs/part5/*_drop*"):
+        if not path.name.endswith(("_drop_2", "_drops_2_3")):
+            shutil.rmtree(path)
+    for path in copied.glob("*.png"):
+        path.unlink()
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    for script, arch in ((PART3, ()), (PART4, ()), (PART5, ("--arch", "mlp_2"))):
+        arguments = (*arch, "--data-dir", "nowhere", "--plot-only", "--out", copied)
+        assert not call_script(script, *arguments, cwd=tmp_path).stderr
+    assert {path.name for path in copied.glob("*.png")} == drawn
     assert {path: path.read_bytes() for path in before} == before
 
 
-COURSE_UTILS = """
-import os
-def save(save_dir, filename):
-    open(os.path.join(save_dir, filename + ".png"), "w").close()
-def part2Plots(out, nmax=64, save_dir='', filename=''):
-    save(save_dir, filename)
-def part3Plots(results, save_dir='', filename='', show_plot=True):
-    save(save_dir, filename)
-part4Plots = part5Plots = part3Plots
-def visualizeWeights(weights, save_dir, filename='weigths'):
-    save(save_dir, filename)
-"""
-RUN_ALL = """
-import runpy, sys
-for line in sys.argv[1:]:
-    sys.argv = line.split()
-    runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+def test_an_activation_that_is_not_recorded_leaves_its_network_out(copied):
+    shutil.rmtree(copied / "runs/part4/cnn_5_sigmoid")
+    before = (copied / "part4.png").read_bytes()
+    done = call_script(PART4, "--out", copied, "--plot-only", status=1)
+    assert "relu and sigmoid" in done.stderr
+    assert (copied / "part4.png").read_bytes() == before
 
 
-def test_the_courses_own_utils_can_take_the_place_of_ours(tiny_results, tmp_path):
-    """With a file that has the course's signatures and nothing else."""
-    for source in ROOT.glob("*.py"):
-        shutil.copy(source, tmp_path)
-    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-    (tmp_path / "utils.py").write_text(COURSE_UTILS)
-    shutil.copytree(tiny_results, tmp_path / "out")
-    lines = (
-        " ".join(map(str, (*command, "--plot-only", "--out", "out")))
-        for command in (("part2_conv.py",), PART3, PART4, PART5)
+@pytest.mark.parametrize("script", TRAINING_SCRIPTS)
+def test_results_go_to_a_folder_of_the_users(script, tmp_path):
+    """Without options they are not added to the reference; --plot-only says where it looked."""
+    done = call_script(script, "--plot-only", cwd=tmp_path, status=1)
+    assert f"{script}: results: " in done.stderr
+
+
+# ---- Scripts that are changed, as "Changing the experiments" says
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Draw a script's figures and leave them open: a function that returns them by their titles."""
+    close = plt.close
+    monkeypatch.setattr(plt, "close", lambda figure: None)
+    yield lambda: {
+        panel.get_title(): panel for n in plt.get_fignums() for panel in plt.figure(n).axes
+    }
+    close("all")
+
+
+def assert_axis(panel, epochs):
+    """The curves end where the axis says that the last epoch ends."""
+    assert panel.get_xlabel() == "epoch"
+    assert {max(line.get_xdata()) for line in panel.lines if len(line.get_xdata()) > 2} == {epochs}
+
+
+def cnn_6(act):
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5), act(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(8 * 7 * 7, 10)
     )
-    assert_succeeds(run(("-c", RUN_ALL), *lines, cwd=tmp_path))
-    for figure in ("part2", "part3", "part3_weights_cnn_5", "part4", "part5_mlp_2"):
-        assert (tmp_path / "out" / f"{figure}.png").read_bytes() == b""
+
+
+def test_part3_with_a_sixth_architecture_and_a_point_every_5_steps(tmp_path, monkeypatch, figures):
+    monkeypatch.setitem(models.ARCHITECTURES, "cnn_6", cnn_6)
+    monkeypatch.setattr(part3, "RECORD_EVERY", 5)
+    call_script(PART3, *SMALL, "--epochs", 2, "--runs", 1, "--arch", "cnn_6", "--out", tmp_path)
+    config = part3.configure("cnn_6", 2, 15, dataset="synthetic", quick=True)
+    sha256 = data.sha256(data.read("synthetic", "", quick=True))
+    assert records.find(config, tmp_path, sha256)  # and so it is not trained again
+    result = pickle.loads((tmp_path / "part3_cnn_6.pkl").read_bytes())
+    assert result["weights"].shape == (8, 1, 5, 5)
+    assert (len(result["loss_curve"]), "epochs" in result) == (12, False)
+    assert (tmp_path / "part3_weights_cnn_6.png").exists()
+    assert_axis(figures()["training loss"], 2)
+
+
+def test_part4_with_six_architectures_and_a_third_activation(tmp_path, monkeypatch, figures):
+    mlps = dict.fromkeys(("mlp_1", "mlp_2", "mlp_3", "mlp_4", "mlp_5"), models.mlp_1)
+    monkeypatch.setattr(part4, "ARCHITECTURES", mlps | {"cnn_6": cnn_6})
+    monkeypatch.setattr(models, "ARCHITECTURES", part4.ARCHITECTURES)
+    monkeypatch.setitem(part4.ACTIVATIONS, "tanh", "Tanh")
+    small = (*SMALL, "--epochs", 1, "--out", tmp_path)
+    call_script(PART4, *small)
+    for name in part4.ARCHITECTURES:
+        result = pickle.loads((tmp_path / f"part4_{name}.pkl").read_bytes())
+        assert len(result) == 1 + 2 * 3
+        record = first_run(tmp_path, "part4", f"{name}_tanh")
+        assert record.config["activation"] == "Tanh"
+        assert result["tanh_grad_curve"] == record["grad_curve"].tolist()
+    assert len(figures()["gradient magnitude of the first layer, tanh"].lines) >= 6
+    done = call_script(PART4, *small, "--initialized", status=1)  # which one, for tanh?
+    assert "INITIALIZATIONS" in done.stderr
+    assert "tanh" in done.stderr
+    monkeypatch.setitem(part4.ACTIVATIONS, "tan", "Tan")
+    assert "'Tan'" in call_script(PART4, *small, status=1).stderr
+
+
+def test_part5_with_a_fourth_rate(tmp_path, monkeypatch, figures):
+    monkeypatch.setattr(part5, "LEARNING_RATES", (0.05, 0.01, 0.00001))
+    monkeypatch.setattr(part5, "RECORD_EVERY", 5)
+    small = ("--epochs", 4, "--arch", "mlp_2", "--drop-epochs", 2, 3, "--out", tmp_path)
+    call_script(PART5, *SMALL, *small)
+    result = pickle.loads((tmp_path / "part5_mlp_2.pkl").read_bytes())
+    for digits in ("05", "01", "00001"):
+        record = first_run(tmp_path, "part5", f"mlp_2_{float(f'0.{digits}')}")
+        assert result[f"loss_curve_{digits}"] == record["loss_curve"].tolist()
+    panel = figures()["training loss of mlp_2 (synthetic, quick)"]
+    assert_axis(panel, 4)
+    labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    assert labels == [f"learning rate 0.{digits}" for digits in ("05", "01", "00001")]
+
+
+def test_an_optimizer_that_there_cannot_be_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(part3, "new_optimizer", lambda p: torch.optim.RMSprop(p, fused=True))
+    done = call_script(PART3, *SMALL, "--out", tmp_path, status=1)
+    (line,) = done.stderr.splitlines()
+    assert "fused" in line
+    assert not (tmp_path / "runs").exists()
