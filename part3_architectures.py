@@ -24,7 +24,7 @@ from experiments.config import RunConfig
 from experiments.options import parse, training_parser
 from experiments.plots import plot_spread
 from experiments.records import Record
-from experiments.runner import run
+from experiments.runner import train_missing
 from experiments.storage import save_dictionary
 from experiments.training import describe_optimizer, evaluate, mean_loss_and_accuracy, new_model
 from models import ARCHITECTURES, first_layer
@@ -90,7 +90,8 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
             batches.append((loss.detach(), logits.detach(), labels))
             if step % config.record_every == 0:
                 # "Record the training loss, training accuracy, validation accuracy for every 10
-                # steps"; the first two are means over the batches since the point before
+                # steps"; the first two are means over the batches since the point before (without
+                # dropout or batch norm they are what eval() mode gives before each update)
                 mean_loss, train_acc = mean_loss_and_accuracy(batches)
                 loss_curve.append(mean_loss)
                 train_acc_curve.append(train_acc)
@@ -128,7 +129,7 @@ def main() -> None:
     options = parse(parser)
     out = options.out
     configs = [configure(name, **options.settings()) for name in options.arch]
-    records = run(configs, train_run, options)  # trains what has no record yet
+    records = train_missing(configs, train_run, options)
 
     results = []
     for name, of_runs in records.items():

@@ -26,7 +26,7 @@ from experiments.config import RunConfig
 from experiments.options import parse, training_parser
 from experiments.plots import plot_activation_spread
 from experiments.records import Record
-from experiments.runner import run
+from experiments.runner import train_missing
 from experiments.storage import UserError, save_dictionary
 from experiments.training import describe_optimizer, evaluate, mean_loss_and_accuracy, new_model
 from models import ARCHITECTURES, first_layer
@@ -63,7 +63,8 @@ def configure(
 ) -> RunConfig:
     """Define the first run of an architecture with one activation function.
 
-    kind: "", "unscaled" or "initialized". settings: as in part 3.
+    kind: "", "unscaled" or "initialized". settings: dataset, quick and seed, if they
+    are not the defaults of `RunConfig`.
     """
     optimizer, learning_rate = describe_optimizer(new_optimizer)
     initialized = kind == "initialized"
@@ -83,7 +84,10 @@ def configure(
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network and record its loss and gradient: task 1 of section 4.1.
 
-    Arguments and result are as in part 3.
+    data: the sets, scaled to `config.pixel_range`. `advance(step)` is called at every point of the
+    curves, which shows the progress.
+
+    Returns the curves (lists of scalar tensors), the test accuracy and the weights.
     """
     # "replaces ReLU": models.build puts config.activation wherever 3.1 has ReLU
     model = new_model(config, data.train.images.device)
@@ -155,7 +159,7 @@ def main() -> None:
         (name, activation): configure(name, activation, kind, **options.settings())
         for name in options.arch for activation in ACTIVATIONS
     }  # fmt: skip
-    recorded = run(list(configs.values()), train_run, options)  # trains what has no record yet
+    recorded = train_missing(list(configs.values()), train_run, options)
 
     part = f"{PART}_{kind}" if kind else PART
     records, results = {}, []

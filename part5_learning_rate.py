@@ -30,7 +30,7 @@ from experiments.config import RunConfig
 from experiments.options import Options, parse, positive, training_parser
 from experiments.plots import plot_learning_rates, plot_schedules
 from experiments.records import Record, read
-from experiments.runner import run
+from experiments.runner import train_missing
 from experiments.storage import UserError, save_dictionary
 from experiments.training import describe_optimizer, evaluate, mean_loss_and_accuracy, new_model
 from models import ARCHITECTURES, first_layer
@@ -44,7 +44,8 @@ RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the cu
 LEARNING_RATES = (0.1, 0.01, 0.001)
 SCHEDULE = (0.1, 0.01, 0.001)  # "Then, set the learning rate to 0.01", "to 0.001"
 ADAM_LEARNING_RATE = 0.001  # its default, as in part 3
-LONG, LONG_RATE = "0.01 long", 0.01  # "You can increase the number of epochs": --long-epochs
+LONG_RATE = 0.01  # --long-epochs: "You can increase the number of epochs"
+LONG = f"{LONG_RATE} long"
 BATCH_SIZE = 50  # "batch size of 50 samples"
 PIXEL_RANGE = (-1.0, 1.0)  # "the pixel values are scaled to [-1.0, 1.0]"
 RECORD_EVERY = 10  # "for every 10 steps"
@@ -69,7 +70,8 @@ def configure(
 ) -> RunConfig:
     """Define the first run of a kind: "0.1", "Adam", "one drop". The others have other seeds.
 
-    drop_epochs: the epochs after which the next learning rate follows. settings: as in part 3.
+    drop_epochs: the epochs after which the next learning rate follows. settings: dataset, quick and
+    seed, if they are not the defaults of `RunConfig`.
     """
     variant = "_".join([arch, *kind.lower().split(), *map(str, drop_epochs)])
     used = [describe_optimizer(partial(new_optimizer, variant, rate)) for rate in learning_rates]
@@ -86,7 +88,10 @@ def configure(
 def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> dict:
     """Train one network, with a new optimizer for each of its learning rates: section 5.1.
 
-    Arguments and result are as in part 3.
+    data: the three sets, scaled to `config.pixel_range`. `advance(step)` is called at every point
+    of the curves, which shows the progress.
+
+    Returns the curves (lists of scalar tensors), the test accuracy and the weights.
     """
     model = new_model(config, data.train.images.device)  # models.py, with the weights of its seed
     loss_function = nn.CrossEntropyLoss()  # applies the softmax to the logits
@@ -94,7 +99,7 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     train_generator = BatchLoader(data.train, config.batch_size, shuffle=True, seed=config.seed)
     loss_curve, train_acc_curve, val_acc_curve = [], [], []
     step, batches = 0, []
-    for learning_rate, epochs in config.phases():  # one of a constant rate, else until each drop
+    for learning_rate, epochs in config.phases():  # a constant rate has one phase
         # "Create an optimizer with the new learning rate and retrain the model with the new
         # optimizer, without reinitializing model"
         optimizer = new_optimizer(config.variant, learning_rate, model.parameters())
@@ -129,12 +134,12 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
 
 def read_off(record: Record, after: int = 0) -> int:
     """Determine "the epoch step where the accuracy stops increasing" in a run."""
-    # No epoch's mean of the next 3 is more than 0.5 percentage points higher: aggregate.PATIENCE
+    # None of the next epochs has a mean that is clearly higher: aggregate.PATIENCE, MIN_GAIN
     last = record.config["epochs"]
     epoch = plateau_epoch(record["val_acc_curve"], last, after)
     news = f"stops increasing after epoch {epoch}"
     if epoch == last:
-        news = f"still increases in epoch {epoch}, its last; more --epochs would show more"
+        news = f"still increases in epoch {epoch}, its last; more --epochs in a new --out tell more"
     print(f"{record.path.parent.name}: the validation accuracy {news}")
     return epoch
 
@@ -154,7 +159,7 @@ def train(arch: str, options: Options) -> dict[str, list[Record]]:
         return configure(arch, kind, rates, schedule_epochs, drops, **settings)
 
     def train_kinds(configs: Mapping[str, RunConfig]) -> dict[str, list[Record]]:
-        found = run(list(configs.values()), train_run, options)  # trains what has no record yet
+        found = train_missing(list(configs.values()), train_run, options)
         for kind, config in configs.items():
             if config.variant not in found and kind != LONG:  # with --plot-only
                 raise UserError(f"{options.out}: {config} is not recorded; train it first")
@@ -234,8 +239,9 @@ def main() -> None:
     drops, last = options.own.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
     if drops and not drops[0] < drops[1] < last:
         parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
-    if options.world_size > 1 and not drops:
-        parser.error("several processes need --drop-epochs A B, because one waits for another else")
+    if options.world_size > 1 and (not drops or len(options.arch) > 1):
+        parser.error("several processes need --drop-epochs A B and one --arch, because otherwise "
+                     "one process has to wait for another")  # fmt: skip
     for arch in options.arch:
         records = train(arch, options)
         first = {kind: of_runs[0] for kind, of_runs in records.items()}
@@ -254,8 +260,12 @@ def main() -> None:
         plot_schedules(name, records, out / f"{stem}_schedules.png")
         # 7. "compare it to the same model trained with Adam in 3.1"
         with contextlib.suppress(UserError):  # part 3 may be recorded elsewhere, or not be whole
-            adam, same = read(out, "part3").get(arch, []), first["Adam"].config["data_sha256"]
-            records["Adam in part 3"] = [r for r in adam if r.config["data_sha256"] == same]
+            same = {
+                key: first["Adam"].config[key] for key in ("optimizer", "layers", "data_sha256")
+            }
+            records["Adam in part 3"] = [
+                r for r in read(out, "part3").get(arch, []) if same.items() <= r.config.items()
+            ]
         for kind in ("one drop", "two drops", "Adam", "Adam in part 3"):
             print(f"{kind}: test accuracy {describe(records.get(kind, []))}")
         print(f"dictionaries and figures: {out / stem}*")

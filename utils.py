@@ -149,7 +149,7 @@ def part5Plots(result, save_dir: str = "", filename: str = "", show_plot: bool =
         (result,) = result
     prefix = "loss_curve_"
     rates = _prepare([
-        result | {"name": f"learning rate 0.{key.removeprefix(prefix)}", "loss_curve": result[key],
+        result | {"name": _rate_name(key.removeprefix(prefix)), "loss_curve": result[key],
                   "val_acc_curve": result[key.replace("loss", "val_acc", 1)]}
         for key in result if key.startswith(prefix)
     ])  # fmt: skip
@@ -218,6 +218,11 @@ def _prepare(results: list[dict]) -> list[dict]:
                   "epochs": result["epochs"] if agreed else None}
         for k, result in enumerate(results)
     ]  # fmt: skip
+
+
+def _rate_name(digits: str) -> str:
+    """Return "learning rate 0.01" of "01"; digits with a point are the whole rate."""
+    return f"learning rate {digits if '.' in digits else f'0.{digits}'}"
 
 
 def _look(k: int, **changes) -> dict:

@@ -143,14 +143,14 @@ def _difference(recorded, wanted) -> tuple | None:
     return (recorded, wanted) if recorded != wanted else None
 
 
-def read(out: Path, part: str) -> dict[str, list[Record]]:
+def read(out: Path | str, part: str) -> dict[str, list[Record]]:
     """Return all records of a part below `out`, by variant, the runs in order.
 
     Raises UserError if runs of a variant have different definitions or lengths, or if records are
     of different data, and as `load` does.
     """
     numbered = [
-        path for path in out.glob(f"runs/{part}/*/run_*.npz")
+        path for path in Path(out).glob(f"runs/{part}/*/run_*.npz")
         if path.stem.removeprefix("run_").isdecimal()  # and no "run_00 (copy).npz"
     ]  # fmt: skip
     variants: dict[str, list[Record]] = {}

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 import data
 import models
+from experiments import config as run_config
 from experiments import records, training
 from experiments.config import RunConfig
 from experiments.device import num_workers, select_device
@@ -38,10 +39,11 @@ from experiments.storage import UserError
 
 Advance = Callable[[int], None]  # called with the number of steps done
 TrainRun = Callable[[RunConfig, data.Data, Advance], dict]  # what a part's script does
+SOURCES = (models, data, training, run_config)  # beside the script, what defines how it trains
 STEP_OVERHEAD = 2e7  # what a step costs beside its arithmetic, in floating-point operations
 
 
-def run(
+def train_missing(
     configs: Sequence[RunConfig], train_run: TrainRun, options: Options
 ) -> dict[str, list[Record]]:
     """Train what has no record yet and return the records by variant, `options.runs` of each.
@@ -221,10 +223,10 @@ def keep_freed_memory() -> None:
 
 
 def _to_numpy(values: list[Tensor] | Tensor) -> np.ndarray:
-    """Return a curve as float32 (points,), and any other tensor as it is."""
+    """Return a curve (points,) or anything else as float32; numbers may be tensors or not."""
     if isinstance(values, list):
-        return torch.stack(values).float().cpu().numpy()
-    return values.detach().cpu().contiguous().numpy()
+        values = torch.stack([torch.as_tensor(value) for value in values])
+    return torch.as_tensor(values).detach().float().cpu().contiguous().numpy()
 
 
 def _train_here(

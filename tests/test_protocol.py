@@ -21,7 +21,7 @@ import part4_activations as part4
 import part5_learning_rate as part5
 from data import BatchLoader, Data, Examples
 from experiments import records
-from experiments.runner import run
+from experiments.runner import train_missing
 from experiments.training import new_model
 from models import ARCHITECTURES, first_layer
 
@@ -77,7 +77,7 @@ def test_part4_trains_on_all_training_images_also_unscaled_or_initialized(
         config = part4.configure("mlp_2", activation, kind, **opts.settings())
         assert config.part == ("part4_" + kind).rstrip("_")
         assert config.initialization == (initialization if kind == "initialized" else "default")
-        ((record,),) = run([config], part4.train_run, opts).values()
+        ((record,),) = train_missing([config], part4.train_run, opts).values()
         expected = part4.train_run(config, scaled, lambda step: None)
         assert record["loss_curve"].tolist() == pytest.approx([expected["loss_curve"][0].item()])
 

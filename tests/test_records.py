@@ -16,7 +16,7 @@ import part3_architectures as part3
 from experiments import records
 from experiments.aggregate import label
 from experiments.records import DamagedRecord
-from experiments.runner import run
+from experiments.runner import train_missing
 from experiments.storage import UserError
 
 FIRST, SECOND = (f"runs/part3/mlp_1/run_0{k}.npz" for k in (0, 1))
@@ -30,7 +30,9 @@ def few_steps(monkeypatch):
 
 def train(out, train_run=part3.train_run, **changes):
     opts = options(out, **{"runs": 2, "seed": 5, "batch_size": 45} | changes)
-    return run([part3.configure(name, **opts.settings()) for name in opts.arch], train_run, opts)
+    return train_missing(
+        [part3.configure(name, **opts.settings()) for name in opts.arch], train_run, opts
+    )
 
 
 def must_not_train(*_):
