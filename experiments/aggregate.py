@@ -40,8 +40,6 @@ def plateau_epoch(
     val_acc_curve: np.ndarray,
     epochs: int,
     after: int = 0,
-    patience: int = PATIENCE,
-    min_gain: float = MIN_GAIN,
 ) -> int:
     """Return the first epoch later than `after` after which the accuracy does not increase.
 
@@ -49,8 +47,8 @@ def plateau_epoch(
     the curve, if the accuracy is still increasing at the end.
     """
     by_epoch = epoch_means(val_acc_curve, epochs)
-    for epoch in range(after + 1, epochs - patience + 1):
-        if not by_epoch[epoch : epoch + patience].max() > by_epoch[epoch - 1] + min_gain:
+    for epoch in range(after + 1, epochs - PATIENCE + 1):
+        if not by_epoch[epoch : epoch + PATIENCE].max() > by_epoch[epoch - 1] + MIN_GAIN:
             return epoch
     return epochs
 

@@ -235,10 +235,10 @@ def _name_curves(figure: Figure, names: Sequence[str]) -> None:
                   ncols=max(1, 130 // (max(map(len, names)) + 10)))  # fmt: skip
 
 
-def save_figure(figure: Figure, path: Path, gray: bool = False, colors: int = 256) -> None:
+def save_figure(figure: Figure, path: Path, gray: bool = False) -> None:
     """Write the figure as a PNG and close it. Raises UserError if it cannot be written.
 
-    Grayscale, or a few colours, makes the file three times smaller.
+    Grayscale, or 256 colours, makes the file three times smaller.
     """
     picture, small = io.BytesIO(), io.BytesIO()
     figure.savefig(picture, format="png")
@@ -246,6 +246,6 @@ def save_figure(figure: Figure, path: Path, gray: bool = False, colors: int = 25
     with Image.open(picture) as image:
         reduced = image.convert("L" if gray else "RGB")
         if not gray:
-            reduced = reduced.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=1)
+            reduced = reduced.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
         reduced.save(small, format="png", optimize=True, dpi=image.info["dpi"])
     write_atomically(path, small.getvalue())

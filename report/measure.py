@@ -168,7 +168,7 @@ def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
                 panel.plot(label, unit, ".", color=color, markersize=5)
         panels[0, 0].set_ylabel("units")
         figure.colorbar(image, ax=panels, label="area under the ROC curve", shrink=0.8)
-        save_figure(figure, path, colors=256)
+        save_figure(figure, path)
 
 
 # ---- 4.2.2: networks before training
