@@ -6,7 +6,7 @@ curves of the first runs. The figures show the three learning rates (part5_<name
 runs vary (part5_<name>_spread.png), and the two schedules (part5_<name>_schedules.png), which are
 compared with Adam over as many epochs.
 
-    python part5_learning_rate.py                                # the architecture best in part 3
+    python part5_learning_rate.py                                # cnn_4, the best in our part 3
     python part5_learning_rate.py --runs 5                       # and how much the curves vary
     python part5_learning_rate.py --arch mlp_2                   # another one, but not mlp_1
     python part5_learning_rate.py --drop-epochs 5 12             # your own reading of the curves
@@ -37,7 +37,7 @@ from models import ARCHITECTURES, first_layer
 from utils import part5Plots
 
 PART = "part5"
-ARCHITECTURE = "cnn_4"  # "your favorite architecture": best mean validation accuracy in part 3
+ARCHITECTURE = "cnn_4"  # "your favorite architecture": best mean validation accuracy in our part 3
 EPOCHS, SCHEDULE_EPOCHS = 20, 30  # "train the three ANNs for 20 epochs", "until 30 epochs"
 RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the curves vary
 # "initial learning rates 0.1, 0.01 and 0.001". A further one below 1 is drawn, too
@@ -144,14 +144,16 @@ def read_off(record: Record, after: int = 0) -> int:
     return epoch
 
 
-def train(arch: str, options: Options) -> dict[str, list[Record]]:
+def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str, list[Record]]:
     """Train with constant learning rates, with Adam and with schedules: section 5.1.
+
+    drops: the two epochs after which the rate drops. They are read off if there are none.
 
     Returns the records by kind: "0.1", "0.01", "0.001", "Adam", "one drop", "two drops", and
     "0.01 long" where there are such runs.
     """
     settings = options.settings()
-    epochs, drops = settings.pop("epochs"), options.own.drop_epochs
+    epochs = settings.pop("epochs")
     schedule_epochs = epochs * SCHEDULE_EPOCHS // EPOCHS
 
     def schedule(kind: str, *drops: int) -> RunConfig:
@@ -172,8 +174,6 @@ def train(arch: str, options: Options) -> dict[str, list[Record]]:
     if options.own.long_epochs or options.plot_only:
         long_epochs = options.own.long_epochs or epochs
         configs[LONG] = configure(arch, LONG, [LONG_RATE], long_epochs, **settings)
-    if options.plot_only and not drops:
-        drops = recorded_drops(arch, options)
     if drops:  # nothing has to be read off, so all can be trained at the same time
         configs |= {"one drop": schedule("one drop", drops[0]),
                     "two drops": schedule("two drops", *drops)}  # fmt: skip
@@ -190,13 +190,17 @@ def train(arch: str, options: Options) -> dict[str, list[Record]]:
     return found | train_kinds({"two drops": schedule("two drops", drop, next_drop)})
 
 
-def recorded_drops(arch: str, options: Options) -> list[int]:
-    """Return the drops of the first recorded schedule with two, for --plot-only."""
+def recorded_drops(options: Options) -> dict[str, list[int]]:
+    """Return the drops of the first recorded schedule with two, by architecture."""
+    drops: dict[str, list[int]] = {}
     for of_runs in read(options.out, PART).values():
         config = of_runs[0].config
-        if config["architecture"] == arch and len(config["drop_epochs"]) == 2:
-            return config["drop_epochs"]
-    raise UserError(f"{options.out}: no schedule of {arch} is recorded; train without --plot-only")
+        if config["architecture"] in options.arch and len(config["drop_epochs"]) == 2:
+            drops.setdefault(config["architecture"], config["drop_epochs"])
+    if not drops:
+        raise UserError(f"{options.out}: no schedule of {' or '.join(options.arch)} is recorded; "
+                        "train without --plot-only")  # fmt: skip
+    return drops
 
 
 def combine(name: str, first: Mapping[str, Record]) -> dict:
@@ -242,8 +246,11 @@ def main() -> None:
     if options.world_size > 1 and (not drops or len(options.arch) > 1):
         parser.error("several processes need --drop-epochs A B and one --arch, because otherwise "
                      "one process has to wait for another")  # fmt: skip
-    for arch in options.arch:
-        records = train(arch, options)
+    drops_of = dict.fromkeys(options.arch, drops)
+    if options.plot_only:  # the networks that are recorded
+        drops_of = {arch: drops or found for arch, found in recorded_drops(options).items()}
+    for arch in drops_of:
+        records = train(arch, drops_of[arch], options)
         first = {kind: of_runs[0] for kind, of_runs in records.items()}
         name, out, stem = label(arch, first["Adam"]), options.out, f"{PART}_{arch}"
         result = combine(name, first)

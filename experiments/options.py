@@ -106,10 +106,14 @@ def training_parser(
     quick protocol. batch_size: the default.
     """
     parser = Parser(docstring)
-    parser.set_defaults(full_and_quick={"runs": runs, "epochs": epochs})
+    # What an option is without a flag and with it
+    by_flag = {
+        "runs": ("quick", runs), "epochs": ("quick", epochs), "arch": ("plot_only", (arch, choices))
+    }  # fmt: skip
+    parser.set_defaults(by_flag=by_flag)
     add = parser.add_argument
     # fmt: off
-    add("--arch", nargs="+", choices=choices, default=arch, metavar="NAME",
+    add("--arch", nargs="+", choices=choices, metavar="NAME",
         help=f"of {', '.join(choices)} (default: {' '.join(arch)})")
     add("--runs", type=positive,
         help=f"of each kind, with seeds of their own (default: {runs[0]}; quick: {runs[1]})")
@@ -139,8 +143,8 @@ def parse(parser: Parser, arguments: Sequence[str] | None = None) -> Options:
     """
     own = parser.parse_args(arguments)
     values = vars(own)
-    for name, (full, quick) in values.pop("full_and_quick").items():
-        values[name] = values[name] or (quick if own.quick else full)
+    for name, (flag, defaults) in values.pop("by_flag").items():
+        values[name] = values[name] or defaults[values[flag]]
     values["out"] = own.out or default_out(own.dataset, own.quick)
     values["arch"] = list(dict.fromkeys(own.arch))
     common = {name: values.pop(name) for name in Options.__annotations__ if name in values}

@@ -101,7 +101,7 @@ def plot_activation_spread(
             _plot_losses(loss_axes, runs, heading)
             loss_axes.set_xlabel("")
             _plot_runs(grad_axes, runs, "grad_curve", log_above=0)
-            grad_axes.set(title="gradient magnitude of the first layer", ylabel="|dL/dW|")
+            grad_axes.set(title=f"{heading}: gradient of the first layer", ylabel="|dL/dW|")
         for row in axes:
             if {panel.get_yscale() for panel in row} in ({"linear"}, {"log"}):
                 ends = [end for panel in row for end in panel.get_ylim()]

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT, call_script
 from helpers_faults import assert_one_line, assert_succeeds, run
 from helpers_records import record, write_record
-from pypdf import PdfReader
+from pypdfium2 import PdfDocument
 
 import part3_architectures as part3
 from data import draw_synthetic, first_of_each_class, sha256
@@ -45,22 +45,16 @@ class Report:
     """A PDF, its text with single blanks and without any, and its outline: (title, page)."""
 
     def __init__(self, path):
-        reader = PdfReader(path)
-        self.pages = [" ".join(page.extract_text().split()) for page in reader.pages]
+        with PdfDocument(path) as pdf:
+            self.pages = [" ".join(p.get_textpage().get_text_range().split()) for p in pdf]
+            self.outline = [
+                (entry.get_title(), entry.get_dest().get_index() + 1) for entry in pdf.get_toc()
+            ]
         self.text = " ".join(self.pages)
         self.dense = "".join(self.text.split())
-        self.outline = [
-            (entry.title, reader.get_destination_page_number(entry) + 1)
-            for entry in flatten(reader.outline)
-        ]
 
     def page_of(self, start):
         return next(page for title, page in self.outline if title.startswith(start))
-
-
-def flatten(outline):
-    for entry in outline:
-        yield from flatten(entry) if isinstance(entry, list) else [entry]
 
 
 def shown(value, digits=1):
