@@ -130,8 +130,6 @@ def convolve(options: Namespace) -> np.ndarray:
         "kernel": options.kernel and options.kernel.name,
         "largest_difference": difference,
         "kernel_sums": kernel.sum((1, 2, 3), dtype=np.float64).round(4).tolist(),
-        "kernel_positive": (kernel > 0).sum((1, 2, 3)).tolist(),
-        "kernel_weights": kernel[0].size,
     }
     write_atomically(options.out / "part2_out.npy", npy_bytes(out))
     write_atomically(options.out / "part2.json", json.dumps(known).encode())

@@ -58,23 +58,19 @@ def plot_convolution(images: np.ndarray, kernels: np.ndarray, out: np.ndarray, p
 
 
 def plot_spread(finished: Runs, title: str, path: Path) -> None:
-    """Draw how the runs of each architecture of part 3 vary, their gaps, and every run as a point.
+    """Draw how the runs of each architecture of part 3 vary, and every run as a point.
 
     finished: records by architecture.
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 2, figsize=(10, 7.4))
-        (loss_axes, acc_axes), (gap_axes, run_axes) = axes
+        figure, (loss_axes, acc_axes, run_axes) = plt.subplots(1, 3, figsize=(11, 4.2))
         _plot_losses(loss_axes, finished, title)
         _plot_runs(acc_axes, finished, "val_acc_curve")
         acc_axes.set(title="validation accuracy", ylabel="accuracy (%)")
         for k, records in enumerate(finished.values()):
-            train_acc, val_acc = (_by_epoch(records, f"{s}_acc_curve") for s in ("train", "val"))
-            gap_axes.plot(train_acc.mean(0), (train_acc - val_acc).mean(0), markersize=4, **look(k))
+            last = _by_epoch(records, "train_acc_curve")[:, -1]
             points = look(k) | {"linestyle": "none", "alpha": 0.7}
-            run_axes.plot(train_acc[:, -1], [record.test_acc for record in records], **points)
-        gap_axes.set(title="training minus validation accuracy, a point for each epoch",
-                     xlabel="training accuracy (%)", ylabel="gap (percentage points)")  # fmt: skip
+            run_axes.plot(last, [record.test_acc for record in records], **points)
         run_axes.set(title="every run", ylabel="test accuracy (%)",
                      xlabel="training accuracy, last epoch (%)")  # fmt: skip
         low, *_, high = sorted((*run_axes.get_xlim(), *run_axes.get_ylim()))

@@ -33,7 +33,9 @@ CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 LEFT = 0.1  # a run has left it in the first epoch whose mean loss is so much lower
 LATE = 3  # epochs at the end over which a rise is measured
-ACTIVATION_RATIO = (1 / 4) / math.sqrt(1 / 2)  # the slope of the sigmoid over that of ReLU
+# By what factor a layer should multiply the norm of the gradient before training: slopes of root
+# mean square sqrt(1/2) and 1/4, weights of variance 1 / (3 * inputs)
+FACTORS = {"relu": math.sqrt(1 / 2) / math.sqrt(3), "sigmoid": 1 / 4 / math.sqrt(3)}
 
 
 # ---- Comparisons
@@ -162,23 +164,11 @@ def read_json(path: Path) -> dict:
 def part2_facts(results: Path) -> dict:
     """Return what part 2 wrote down, and the means of the maps (images, kernels)."""
     out = read_npy(results / "part2_out.npy", "make it anew with part2_conv.py").astype(np.float64)
-    maps = out.reshape(*out.shape[:2], -1)
     return read_json(results / "part2.json") | {
         "images": out.shape[0],
         "kernels": out.shape[1],
         "means": out.mean((2, 3)).tolist(),
-        "alike": {  # the mean correlation of two maps
-            "columns": float(np.mean([mean_correlation(c) for c in maps.swapaxes(0, 1)])),
-            "rows": float(np.mean([mean_correlation(row) for row in maps])),
-        },
     }
-
-
-def mean_correlation(rows: np.ndarray) -> float:
-    """Return the mean correlation of two rows of an array (n, values), NaN if there is one row."""
-    if len(rows) < 2:
-        return math.nan
-    return float(np.corrcoef(rows)[np.triu_indices(len(rows), 1)].mean())
 
 
 def part3_facts(rows: dict[str, dict], variants: Variants) -> dict:
@@ -237,22 +227,15 @@ def dead_runs(variants: Variants) -> dict[str, int]:
     }
 
 
-def start_facts(measured: dict) -> dict:
-    """Return by architecture the gradients before training, their ratio, and its estimate."""
-    rows = {}
-    for name, start in measured["start"].items():
-        relu, sigmoid = (start[activation]["gradient"] for activation in ("relu", "sigmoid"))
-        estimate = ACTIVATION_RATIO ** start["relu"]["layers"]
-        rows[name] = {"layers": start["relu"]["layers"], "relu": relu, "sigmoid": sigmoid,
-                      "ratio": sigmoid / relu, "estimate": estimate}  # fmt: skip
-    few, many = rows[CNNS[0]], rows[CNNS[-1]]
-    off = [max(r["ratio"] / r["estimate"], r["estimate"] / r["ratio"]) for r in rows.values()]
-    return {
-        "rows": rows,
-        "off": max(off),
-        "fall": {a: few[a] / many[a] for a in ("relu", "sigmoid")},
-        "deviations": measured["start"][CNNS[-1]]["sigmoid"]["deviations"],
-    }
+def factors_off(start: dict) -> float:
+    """Return how far measured factors are from FACTORS at most, itself as a factor of 1 or more."""
+    ratios = [
+        factor / FACTORS[activation]
+        for of_activations in start.values()
+        for activation, of in of_activations.items()
+        for factor in of["factors"]
+    ]
+    return max(max(ratio, 1 / ratio) for ratio in ratios)
 
 
 def reported_architecture(parts: dict[str, Variants]) -> str | None:
@@ -298,11 +281,13 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
     val = {kind: mean_by_epoch(of_runs) for kind, of_runs in runs.items()}
     drop, second_drop = runs["two drops"][0].config["drop_epochs"]
     last, end = len(val["0.1"]), len(val["two drops"])  # epochs of the constant rates, schedules
-    first_runs = [runs[kind][0] for kind in ("0.1", "one drop")]
-    read_off = [
-        plateau_epoch(record["val_acc_curve"], record.config["epochs"], after)
-        for record, after in zip(first_runs, (0, drop), strict=True)
+    read_off = [  # of every run, for the two drops
+        [plateau_epoch(r["val_acc_curve"], r.config["epochs"], after) for r in runs[kind]]
+        for kind, after in (("0.1", 0), ("one drop", drop))
     ]
+
+    def gap(record: Record) -> float:
+        return float(by_epoch(record, "train_acc_curve")[-1] - by_epoch(record)[-1])
 
     def compare(one: str, other: str, epoch: int | None = None) -> dict[str, Any]:
         """Compare the accuracies of two kinds, in an epoch or else at the end of each."""
@@ -340,6 +325,7 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         "read_off": read_off,
         "comparisons": comparisons,
         "jump": compare("one drop", "0.1", drop + 1)["validation"],
+        "gap_change": by_seed(runs["two drops"], runs["one drop"], gap),
         "scatter": {
             kind: [scatter(record, drop + 1) for record in runs[kind]]
             for kind in ("0.1", "one drop")
@@ -393,9 +379,9 @@ def collect(parts: dict[str, Variants], measured: dict, results: Path) -> dict:
         "formula": PARAMETERS,
         "part2": part2_facts(results),
         "part3": {"rows": summary["part3"], **part3_facts(summary["part3"], parts["part3"])},
-        "made": made_facts([r for of_runs in parts["part3"].values() for r in of_runs]),
+        "made": made_facts([r for v in parts.values() for of_runs in v.values() for r in of_runs]),
         **part4,
-        "start": start_facts(measured),
         "measured": measured,
+        "factors_off": factors_off(measured["start"]),
         "part5": {"architecture": architecture, **part5_facts(runs5, parts["part3"][architecture])},
     })  # fmt: skip

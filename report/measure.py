@@ -4,8 +4,9 @@
 
 - 3.2.6: how much adjacent weights of a first-layer unit resemble each other.
 - 3.2.7: how well the response of each first-layer unit alone tells each class from the rest.
-- 4.2.2: the first layer's gradient before training, with ReLU and with the sigmoid, and how much
-  the outputs of the layers differ between images.
+- 4.2.2: the gradient before training, with ReLU and with the sigmoid: that of the first layer, and
+  by what factor it shrinks in each layer; and how much the outputs differ between images.
+- 4.2.3: how many sigmoids of an MLP are saturated before training.
 
 The trained first layers of part 3 are compared with the weights that they started from. It takes a
 minute and needs the images and the records of part 3. `report.build` calls it when that is needed.
@@ -14,6 +15,7 @@ minute and needs the images and the records of part 3. `report.build` calls it w
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from experiments.records import Record
 from experiments.storage import UserError, write_atomically
 from models import ARCHITECTURES, build, first_layer
 
-VERSION = 1  # of what is measured
+VERSION = 2  # of what is measured
 SEEDS = 100  # random initializations of each network
 BATCH_SIZE = 50
 SPECIALIZED = 0.7  # the area under the ROC curve from which a unit counts as specialized
@@ -116,10 +118,12 @@ def describe_units(areas: np.ndarray, images: Mapping[str, np.ndarray]) -> dict[
 
     A unit can tell a class from the rest by a high or by a low response.
     """
-    best, profile = np.maximum(areas, 1 - areas).max(axis=1), areas.mean(axis=0)
+    by_class, profile = np.maximum(areas, 1 - areas), areas.mean(axis=0)
+    classes = (by_class >= SPECIALIZED).sum(axis=1)  # that each unit tells from the rest
     return {
-        "share": float(np.mean(best >= SPECIALIZED)),
-        "highest": float(best.max()),
+        "share": float(np.mean(classes > 0)),
+        "several": float(np.sum(classes > 1) / max(np.sum(classes > 0), 1)),  # of that share
+        "highest": float(by_class.max()),
         "best_classes": np.bincount(areas.argmax(axis=1), minlength=len(CLASSES)).tolist(),
         "profile": profile.tolist(),
         **{name: float(np.corrcoef(profile, of)[0, 1]) for name, of in images.items()},
@@ -177,24 +181,36 @@ def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
 def at_start(name: str, kind: type[nn.Module], batch: Examples) -> dict[str, Any]:
     """Look at a network before training, over SEEDS initializations; all are geometric means.
 
-    Returns the number of layers of activations, the norm of the first layer's gradient, and the
-    deviation of the outputs of the first and of the last layer of activations between the images of
-    the batch (as root mean square over the units).
+    Returns the norm of the first layer's gradient, the factors by which the norm of the gradient
+    with respect to an activation's input changes from each activation to the one before it, and
+    the deviations of the outputs of the first and of the last activation between the images of the
+    batch (as root mean square over the units).
     """
     logs = []
     for seed in range(SEEDS):
         torch.manual_seed(seed)
-        model, outputs, deviations = build(name, kind), batch.images, []
+        model = ARCHITECTURES[name](kind)  # not in place, because the inputs are needed
+        outputs, inputs, deviations = batch.images, [], []
         for layer in model:
+            if isinstance(layer, kind):
+                outputs.retain_grad()
+                inputs.append(outputs)
             outputs = layer(outputs)
             if isinstance(layer, kind):
                 deviations.append(outputs.detach().std(0).square().mean().sqrt().item())
         cross_entropy(outputs, batch.labels).backward()
-        gradient = first_layer(model).weight.grad
-        assert gradient is not None
-        logs.append(np.log([gradient.norm().item(), deviations[0], deviations[-1]]))
-    gradient, first, last = np.exp(np.mean(logs, axis=0)).tolist()
-    return {"layers": len(deviations), "gradient": gradient, "deviations": [first, last]}
+        norms = [array.grad.norm().item() for array in (first_layer(model).weight, *inputs)]
+        logs.append(np.log([*norms, deviations[0], deviations[-1]]))
+    gradient, *norms, first, last = np.exp(np.mean(logs, axis=0)).tolist()
+    factors = [before / behind for before, behind in pairwise(norms)]
+    return {"gradient": gradient, "factors": factors, "deviations": [first, last]}
+
+
+def saturated(images: Tensor) -> float:
+    """Return the share of mlp_1's activations whose input is beyond ±5 before training."""
+    torch.manual_seed(0)
+    inputs = build("mlp_1")[:2](images)
+    return float((inputs.abs() > 5).float().mean())
 
 
 # ---- All of it
@@ -230,6 +246,10 @@ def measure(part3: Variants, data_dir: str | Path, out: Path) -> dict[str, Any]:
         "start": {
             name: {a: at_start(name, kind, batch) for a, kind in ACTIVATIONS.items()}
             for name in ARCHITECTURES
+        },
+        "saturated": {
+            "scaled": saturated(data.test.images),
+            "unscaled": saturated((data.test.images + 1) * 127.5),
         },
         **measure_units(part3, data.test, out / FIGURE),
     }
