@@ -72,7 +72,6 @@ report: .venv/installed  ## the PDF of OUT's results (NAME=Ada SURNAME=Lovelace 
 
 figures: .venv/installed  ## the figures of OUT again from what is recorded there, no training
 	@[ -d $(OUT) ] || { echo "OUT=$(OUT): no such folder"; exit 1; }
-	[ ! -e $(OUT)/part2_out.npy ] || $(RUN) part2_conv.py --plot-only --out $(OUT)
 	[ ! -d $(OUT)/runs/part3 ] || $(RUN) part3_architectures.py --plot-only --out $(OUT)
 	[ ! -d $(OUT)/runs/part4 ] || $(RUN) part4_activations.py --plot-only --out $(OUT)
 	[ ! -d $(OUT)/runs/part4_unscaled ] || \

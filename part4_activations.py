@@ -154,7 +154,7 @@ def main() -> None:
         help="initial weights of Glorot (sigmoid) and He (ReLU)",
     )  # fmt: skip
     options = parse(parser)
-    out, kind = options.out, options.own.kind
+    out, kind = options.out, options.kind
     configs = {
         (name, activation): configure(name, activation, kind, **options.settings())
         for name in options.arch for activation in ACTIVATIONS

@@ -139,7 +139,7 @@ def read_off(record: Record, after: int = 0) -> int:
     epoch = plateau_epoch(record["val_acc_curve"], last, after)
     news = f"stops increasing after epoch {epoch}"
     if epoch == last:
-        news = f"still increases in epoch {epoch}, its last; more --epochs in a new --out tell more"
+        news = f"has not stopped increasing by epoch {epoch}, its last; try more --epochs elsewhere"
     print(f"{record.path.parent.name}: the validation accuracy {news}")
     return epoch
 
@@ -171,8 +171,8 @@ def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str,
     rates = dict.fromkeys((*LEARNING_RATES, SCHEDULE[0]))  # the schedules begin as one of them
     configs = {str(rate): configure(arch, str(rate), [rate], epochs, **settings) for rate in rates}
     configs["Adam"] = configure(arch, "Adam", [ADAM_LEARNING_RATE], schedule_epochs, **settings)
-    if options.own.long_epochs or options.plot_only:
-        long_epochs = options.own.long_epochs or epochs
+    if options.long_epochs or options.plot_only:
+        long_epochs = options.long_epochs or epochs
         configs[LONG] = configure(arch, LONG, [LONG_RATE], long_epochs, **settings)
     if drops:  # nothing has to be read off, so all can be trained at the same time
         configs |= {"one drop": schedule("one drop", drops[0]),
@@ -240,7 +240,7 @@ def main() -> None:
         "--long-epochs", type=positive, metavar="N", help=f"train with {LONG_RATE} also for so long"
     )
     options = parse(parser)
-    drops, last = options.own.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
+    drops, last = options.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
     if drops and not drops[0] < drops[1] < last:
         parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
     if options.world_size > 1 and (not drops or len(options.arch) > 1):

@@ -36,11 +36,7 @@ def epoch_means(curve: np.ndarray, epochs: int) -> np.ndarray:
     return np.repeat(curve, epochs, axis=-1).reshape(shape).mean(axis=-1, dtype=np.float64)
 
 
-def plateau_epoch(
-    val_acc_curve: np.ndarray,
-    epochs: int,
-    after: int = 0,
-) -> int:
+def plateau_epoch(val_acc_curve: np.ndarray, epochs: int, after: int = 0) -> int:
     """Return the first epoch later than `after` after which the accuracy does not increase.
 
     Epochs are counted from 1. See PATIENCE for the rule. Returns `epochs`, the number of epochs of
@@ -48,7 +44,7 @@ def plateau_epoch(
     """
     by_epoch = epoch_means(val_acc_curve, epochs)
     for epoch in range(after + 1, epochs - PATIENCE + 1):
-        if not by_epoch[epoch : epoch + PATIENCE].max() > by_epoch[epoch - 1] + MIN_GAIN:
+        if by_epoch[epoch : epoch + PATIENCE].max() <= by_epoch[epoch - 1] + MIN_GAIN:
             return epoch
     return epochs
 

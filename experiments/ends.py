@@ -65,7 +65,7 @@ class _Stream:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except (OSError, ValueError):  # ValueError: it is closed, or is none of a file
+        except (OSError, ValueError):  # ValueError: it is closed, or has no file descriptor
             with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), self.stream.fileno())  # also for what it still holds
         return len(text)

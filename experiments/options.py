@@ -5,7 +5,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
-@dataclass
-class Options:
-    """The options that parts 3 to 5 have in common."""
+class Options(argparse.Namespace):
+    """What the command line says. These are the options that parts 3 to 5 have in common."""
 
     arch: list[str]
     runs: int
@@ -41,12 +39,11 @@ class Options:
     threads: int
     quick: bool
     plot_only: bool
-    own: argparse.Namespace  # the options of this script alone
 
     # Of many processes that share the runs, as torchrun starts them
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
+    rank: int
+    world_size: int
+    local_rank: int
 
     def settings(self) -> dict[str, Any]:
         """Return those that define a run, as keyword arguments of a script's `configure`."""
@@ -141,14 +138,13 @@ def parse(parser: Parser, arguments: Sequence[str] | None = None) -> Options:
 
     Ends the process with status 2 and one line if a value is bad.
     """
-    own = parser.parse_args(arguments)
-    values = vars(own)
-    for name, (flag, defaults) in values.pop("by_flag").items():
-        values[name] = values[name] or defaults[values[flag]]
-    values["out"] = own.out or default_out(own.dataset, own.quick)
-    values["arch"] = list(dict.fromkeys(own.arch))
-    common = {name: values.pop(name) for name in Options.__annotations__ if name in values}
-    options = Options(**common, own=own, **_launcher(parser))
+    options = parser.parse_args(arguments, Options())
+    for name, (flag, defaults) in options.by_flag.items():
+        value = getattr(options, name) or defaults[getattr(options, flag)]
+        setattr(options, name, value)
+    options.out = options.out or default_out(options.dataset, options.quick)
+    options.arch = list(dict.fromkeys(options.arch))
+    _read_launcher(parser, options)
     if options.threads > num_cores():
         parser.error(f"argument --threads: {options.threads}, but there are {num_cores()} cores")
     try:
@@ -159,22 +155,17 @@ def parse(parser: Parser, arguments: Sequence[str] | None = None) -> Options:
     return options
 
 
-def _launcher(parser: Parser) -> dict[str, Any]:
+def _read_launcher(parser: Parser, options: Options) -> None:
     """Read what torchrun sets: this process's number, of how many, and on this machine."""
-    if ("RANK" in os.environ) != ("WORLD_SIZE" in os.environ):
-        parser.error("environment variables RANK and WORLD_SIZE: set both, or unset both")
-    for name in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"):  # seen by `import torch`
-        if name in os.environ and num_cores() == 1:
-            parser.error(f"environment variable {name}: binds all processes to one core; unset it")
-    found: dict[str, Any] = {}
-    for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0")):
-        high = 1_000_000 if name == "WORLD_SIZE" else found["world_size"] - 1
+    for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)):
         try:
-            number = whole_number(int(default), high)(os.environ.get(name, default))
-        except argparse.ArgumentTypeError as error:
+            setattr(options, name.lower(), int(os.environ.get(name, default)))
+        except ValueError as error:
             parser.error(f"environment variable {name}: {error}")
-        found[name.lower()] = number
-    return found
+    both = ("RANK" in os.environ) == ("WORLD_SIZE" in os.environ)
+    if not both or not 0 <= options.rank < options.world_size:
+        parser.error("environment variables RANK and WORLD_SIZE: set both, or unset both; "
+                     "0 <= RANK < WORLD_SIZE is needed")  # fmt: skip
 
 
 def default_out(dataset: str, quick: bool) -> Path:

@@ -10,6 +10,7 @@ averaged in.
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -17,25 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import RunConfig
-from experiments.storage import UserError, first_line, npz_bytes, reason, write_atomically
+from experiments.storage import UserError, first_line, npz_bytes, write_atomically
 
 
 class DamagedRecord(UserError):
     """Raised for a file that is not a whole record."""
-
-
-class Definition(dict):
-    """What `RunConfig.definition` was for a record. It may lack what was added later."""
-
-    def __init__(self, path: Path, values: dict):
-        super().__init__(values)
-        self.path = path
-
-    def __missing__(self, name: str):
-        raise UserError(
-            f"{self.path}: recorded with another definition, without {name}; "
-            "train in another folder with --out"
-        )
 
 
 @dataclass(frozen=True)
@@ -43,7 +30,7 @@ class Record:
     """A finished run."""
 
     path: Path
-    config: Definition
+    config: dict  # from RunConfig.definition
     environment: dict  # where and how it was trained
     arrays: dict[str, np.ndarray]
 
@@ -57,20 +44,10 @@ class Record:
 
 
 def check(arrays: dict[str, np.ndarray]) -> None:
-    """Raise ValueError unless `arrays` are a run's: curves, `test_acc` and `weights`, all float32.
-
-    The curves, whose names end with "_curve", have one length. There is a `loss_curve`.
-    """
-    for name in ("loss_curve", "test_acc", "weights"):
-        if name not in arrays:
-            raise ValueError(f"there is no {name}")
-    for name, array in arrays.items():
-        shape = arrays["loss_curve"].shape[:1] if name.endswith("_curve") else array.shape
-        scalar = name == "test_acc"
-        if array.dtype != np.float32 or array.shape != shape or (array.ndim == 0) != scalar:
-            raise ValueError(f"{name} is {array.dtype} {array.shape}")
-        if array.size == 0:
-            raise ValueError(f"{name} is empty")
+    """Raise ValueError unless there are `test_acc`, `weights`, and curves of one length."""
+    lengths = {array.size for name, array in arrays.items() if name.endswith("_curve")}
+    if not {"loss_curve", "test_acc", "weights"} <= set(arrays) or len(lengths) > 1 or 0 in lengths:
+        raise ValueError(f"it holds { {name: array.shape for name, array in arrays.items()} }")
 
 
 def record_path(config: RunConfig, out: Path) -> Path:
@@ -89,25 +66,17 @@ def save(path: Path, arrays: dict[str, np.ndarray], definition: dict, environmen
 def load(path: Path) -> Record:
     """Read a record.
 
-    Raises FileNotFoundError if there is none, DamagedRecord if it is not whole, and UserError if it
-    cannot be read.
+    Raises OSError if it cannot be read, and DamagedRecord if it is not whole.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
+    content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
         config, environment = (json.loads(str(arrays.pop(k))) for k in ("config", "environment"))
-        if not isinstance(config, dict) or not isinstance(environment, dict):
-            raise ValueError("there is no definition")
         check(arrays)
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged bytes
         raise DamagedRecord(f"{path}: damaged ({first_line(error)}); move it away") from error
-    return Record(path, Definition(path, config), environment, arrays)
+    return Record(path, config, environment, arrays)
 
 
 def find(config: RunConfig, out: Path, data_sha256: str) -> Record | None:
@@ -146,19 +115,18 @@ def _difference(recorded, wanted) -> tuple | None:
 def read(out: Path | str, part: str) -> dict[str, list[Record]]:
     """Return all records of a part below `out`, by variant, the runs in order.
 
-    Raises UserError if runs of a variant have different definitions or lengths, or if records are
-    of different data, and as `load` does.
+    Raises UserError if runs of a variant have different definitions or lengths or if records are of
+    different data, and what `load` raises.
     """
     numbered = [
         path for path in Path(out).glob(f"runs/{part}/*/run_*.npz")
         if path.stem.removeprefix("run_").isdecimal()  # and no "run_00 (copy).npz"
     ]  # fmt: skip
     variants: dict[str, list[Record]] = {}
-    for path in sorted(numbered, key=lambda path: (path.parent, len(path.name), path.name)):
+    for path in sorted(numbered, key=lambda path: (path.parent, int(path.stem[4:]))):
         variants.setdefault(path.parent.name, []).append(load(path))
     for records in variants.values():
-        for record in records:
-            _check_alike(record, records[0])
+        check_alike(records)
     firsts = [records[0] for records in variants.values()]
     for record in firsts:
         if record.config.get("data_sha256") != firsts[0].config.get("data_sha256"):
@@ -166,9 +134,12 @@ def read(out: Path | str, part: str) -> dict[str, list[Record]]:
     return variants
 
 
-def _check_alike(record: Record, first: Record) -> None:
-    """Raise UserError unless both are runs of one variant, which differ in their seed only."""
-    if record.config | {"seed": 0} != first.config | {"seed": 0}:
-        raise UserError(f"{record.path}: has another definition than {first.path}; move one away")
-    if record["loss_curve"].size != first["loss_curve"].size:
-        raise UserError(f"{record.path}: not as long as {first.path}; move the shorter one away")
+def check_alike(records: Sequence[Record]) -> None:
+    """Raise UserError unless `records` are runs of one variant, which differ in their seed only."""
+    first = records[0]
+    for record in records:
+        if record.config | {"seed": 0} != first.config | {"seed": 0}:
+            raise UserError(f"{record.path}: another definition than {first.path}; move one away")
+        if record["loss_curve"].size != first["loss_curve"].size:
+            raise UserError(f"{record.path}: not as long as {first.path}, by another loop; "
+                            "move one away")  # fmt: skip

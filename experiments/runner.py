@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +81,8 @@ def train_missing(
             sys.exit()
         else:
             raise UserError(f"{config}: its record is gone; repeat the command")
+    for of_runs in finished.values():
+        records.check_alike(of_runs)
     return finished
 
 
@@ -274,9 +274,12 @@ def _train_in_workers(
 ) -> list[tuple[RunConfig, str]]:
     """Train `runs` in worker processes. Returns those that failed, and why."""
     script = Path(train_run.__code__.co_filename).resolve()
-    task = partial(_train_in_worker, script, source_checksum(script), train_run.__name__)
+    spec = importlib.machinery.PathFinder.find_spec(script.stem)
+    if spec is None or Path(str(spec.origin)).resolve() != script:
+        raise UserError(f"{script.name}: workers cannot import it; try --processes 1")
+    task = partial(_train_in_worker, script, train_run.__name__, source_checksums(train_run))
+    vars(sys.modules["__main__"]).setdefault("__spec__", None)  # a notebook's second %run has none
     others, executor = set(multiprocessing.active_children()), None
-    workers: set[BaseProcess] = set()
     futures: dict[Future, RunConfig] = {}
     failed: list[tuple[RunConfig, str]] = []
     stops: list[int] = []
@@ -289,7 +292,6 @@ def _train_in_workers(
             )
             with _signals_blocked():  # in the workers, which are started here
                 futures = {executor.submit(task, options, c, k): c for k, c in enumerate(runs)}
-                workers = set(multiprocessing.active_children()) - others
             pending = set(futures)
             while pending and not stops:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -303,15 +305,10 @@ def _train_in_workers(
                     {c: steps[k] for k, c in enumerate(runs) if c not in progress.finished}
                 )
         except BrokenProcessPool as error:
-            ended = connection.wait([worker.sentinel for worker in workers], timeout=0)
-            _end_workers(others, executor)  # then all exit codes are known
-            codes = {worker.exitcode for worker in workers if worker.sentinel in ended}
-            how = f"ended with exit code {', '.join(map(str, codes)) or 'unknown'}"
-            if -9 in codes:  # SIGKILL, which Linux sends then
-                how = "was killed, perhaps for lack of memory"
             left = ", ".join(str(config) for config in runs if config not in progress.finished)
-            raise UserError(f"a worker process {how}; not finished: {left}; "
-                            "repeat the command, with fewer --processes") from error  # fmt: skip
+            raise UserError("a worker process crashed or was killed, perhaps for lack of memory; "
+                            f"not finished: {left}; repeat the command, with fewer --processes"
+                            ) from error  # fmt: skip
         except (OSError, ImportError, NotImplementedError) as error:
             if futures:  # it comes from a worker
                 raise
@@ -332,18 +329,19 @@ def _end_workers(others: set, executor: ProcessPoolExecutor | None) -> None:
         executor.shutdown(cancel_futures=True)
 
 
-@lru_cache
-def source_checksum(script: Path) -> str:
-    """Return the checksum of the files that define how `script` trains.
+def source_checksums(train_run: TrainRun) -> list[str]:
+    """Return the checksums of the files that define how `train_run` trains.
 
-    It is computed when the first run starts. Workers that start later compare theirs. Raises
-    UserError if `script` is no file that a worker can import.
+    They are those of the time when this process first asked for them, so that all runs of a command
+    are trained by the same code.
     """
-    spec = importlib.machinery.PathFinder.find_spec(script.stem)
-    if spec is None or Path(str(spec.origin)).resolve() != script:
-        raise UserError(f"{script.name}: workers cannot import it; try --processes 1")
-    files = [script, *(Path(str(module.__file__)) for module in (models, data, training))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    script = _checksum(train_run.__code__.co_filename, train_run)  # a notebook may run it again
+    return [script, *(_checksum(str(module.__file__)) for module in SOURCES)]
+
+
+@lru_cache
+def _checksum(file: str, _: TrainRun | None = None) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -385,7 +383,12 @@ def _end_with_parent() -> None:
 
 
 def _train_in_worker(
-    script: Path, checksum: str, function: str, options: Options, config: RunConfig, index: int
+    script: Path,
+    function: str,
+    checksums: list[str],
+    options: Options,
+    config: RunConfig,
+    index: int,
 ) -> tuple[str, str]:
     """Train `config` in this process, a worker.
 
@@ -393,8 +396,9 @@ def _train_in_worker(
     """
     try:
         train_run = getattr(importlib.import_module(script.stem), function)
-        if source_checksum(script) != checksum:
-            raise UserError(f"{script.name}, models.py or data.py was changed meanwhile; "
+        if source_checksums(train_run) != checksums:
+            names = ", ".join(Path(str(module.__file__)).name for module in SOURCES)
+            raise UserError(f"{script.name} or one of {names} was changed meanwhile; "
                             "repeat the command, in a notebook after a restart")  # fmt: skip
         device = select_device(options.device, options.local_rank + _worker["number"])
         prepared = _load(

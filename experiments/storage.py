@@ -1,7 +1,6 @@
 """Write files whole or not at all, and read arrays."""
 
 import contextlib
-import errno
 import io
 import os
 import pickle
@@ -27,33 +26,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     It is written to a temporary file beside `path`, which is then renamed. A reader sees the old
     file or the new one. Raises UserError, for instance on a full disk.
     """
-    pauses = list(PAUSES)
-    while True:
-        try:
-            _write(path, content)
-            break
-        except OSError as error:
-            if not pauses:
-                raise UserError(f"{path}: cannot be written ({reason(error)})") from error
-            time.sleep(pauses.pop(0))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # nobody else's, anywhere
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            try:
-                os.fsync(file.fileno())
-            except OSError as error:
-                if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
-                    raise  # others say that this file system has no fsync
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    for pause in (*PAUSES, None):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+            return
+        except OSError as error:
+            if pause is None:
+                raise UserError(f"{path}: cannot be written ({reason(error)})") from error
+            time.sleep(pause)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def reason(error: OSError) -> str:

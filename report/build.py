@@ -26,8 +26,8 @@ from anyascii import anyascii
 
 from experiments import ends, options
 from experiments.storage import UserError, write_atomically
-from models import ARCHITECTURES
 from report import facts, measure
+from report.parameters import PARAMETERS
 from report.summary import Variants, read_parts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ SHOWN = (
 )  # fmt: skip
 PART2 = ("part2.png", "part2_kernels.png", "part2_out.npy", "part2.json")
 PART3 = ("part3.png", "part3_spread.png",
-         *(f"part3_weights_{name}.png" for name in ARCHITECTURES))  # fmt: skip
+         *(f"part3_weights_{name}.png" for name in PARAMETERS))  # fmt: skip
 PART4 = ("part4.png", "part4_spread.png")
 
 
@@ -101,13 +101,13 @@ def missing(parts: dict[str, Variants], results: Path) -> list[str]:
 
     What part 4 trains with an option may be missing altogether.
     """
-    part4 = {f"{name}_{activation}" for name in ARCHITECTURES for activation in ("relu", "sigmoid")}
+    part4 = {f"{name}_{activation}" for name in PARAMETERS for activation in ("relu", "sigmoid")}
     wanted = [  # the command, the records and the files that are needed of it
         ("part2_conv.py --samples FILE --kernel FILE", set(), PART2),
-        ("part3_architectures.py", set(ARCHITECTURES) - set(parts["part3"]), PART3),
+        ("part3_architectures.py", set(PARAMETERS) - set(parts["part3"]), PART3),
         ("part4_activations.py", part4 - set(parts["part4"]), PART4),
     ]
-    for kind, names in (("unscaled", tuple(ARCHITECTURES)), ("initialized", ("cnn",))):
+    for kind, names in (("unscaled", tuple(PARAMETERS)), ("initialized", ("cnn",))):
         if recorded := set(parts[f"part4_{kind}"]):
             absent = {variant for variant in part4 if variant.startswith(names)} - recorded
             wanted.append((f"part4_activations.py --{kind}", absent, ()))

@@ -17,7 +17,6 @@ from scipy import stats
 from experiments.aggregate import epoch_means, final, plateau_epoch
 from experiments.records import Record
 from experiments.storage import UserError, read_npy, reason
-from models import ARCHITECTURES
 from report.parameters import PARAMETERS
 from report.summary import (
     PART5_KINDS,
@@ -29,7 +28,7 @@ from report.summary import (
     without_nan,
 )
 
-CNNS = [name for name in ARCHITECTURES if name.startswith("cnn")]
+CNNS = [name for name in PARAMETERS if name.startswith("cnn")]
 CHANCE = math.log(10)  # the cross-entropy of ten equal probabilities
 LEFT = 0.1  # a run has left it in the first epoch whose mean loss is so much lower
 LATE = 3  # epochs at the end over which a rise is measured
@@ -79,7 +78,7 @@ def by_seed(
     return paired([value(a) for a, _ in both], [value(b) for _, b in both])
 
 
-def tests(of_runs: Sequence[Record]) -> list[float]:
+def test_accuracies(of_runs: Sequence[Record]) -> list[float]:
     """Return the test accuracy of each run."""
     return [record.test_acc for record in of_runs]
 
@@ -179,7 +178,11 @@ def part3_facts(rows: dict[str, dict], variants: Variants) -> dict:
         "pick": by_val[0],
         "lead": unpaired(best, second),
         "versus": {  # test accuracies
-            a: {b: unpaired(tests(variants[a]), tests(variants[b])) for b in rows if b != a}
+            a: {
+                b: unpaired(test_accuracies(variants[a]), test_accuracies(variants[b]))
+                for b in rows
+                if b != a
+            }
             for a in rows
         },
         "late_rise": {name: late_rise(mean_by_epoch(variants[name])) for name in rows},
@@ -304,7 +307,7 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
             "validation": unpaired(
                 *(final(r, "val_acc_curve") for r in (runs["two drops"], adam_of_part3))
             ),
-            "test": unpaired(tests(runs["two drops"]), tests(adam_of_part3)),
+            "test": unpaired(test_accuracies(runs["two drops"]), test_accuracies(adam_of_part3)),
         },
     }
     if "0.01 long" in runs:
@@ -375,7 +378,7 @@ def collect(parts: dict[str, Variants], measured: dict, results: Path) -> dict:
     return without_nan({
         "dataset": config["dataset"],
         "data_sha256": config["data_sha256"],
-        "names": list(ARCHITECTURES),
+        "names": list(PARAMETERS),
         "formula": PARAMETERS,
         "part2": part2_facts(results),
         "part3": {"rows": summary["part3"], **part3_facts(summary["part3"], parts["part3"])},

@@ -32,6 +32,7 @@ from experiments.plots import STYLE, save_figure
 from experiments.records import Record
 from experiments.storage import UserError, write_atomically
 from models import ARCHITECTURES, build, first_layer
+from report.parameters import PARAMETERS
 
 VERSION = 2  # of what is measured
 SEEDS = 100  # random initializations of each network
@@ -245,7 +246,7 @@ def measure(part3: Variants, data_dir: str | Path, out: Path) -> dict[str, Any]:
         "specialized": SPECIALIZED,
         "start": {
             name: {a: at_start(name, kind, batch) for a, kind in ACTIVATIONS.items()}
-            for name in ARCHITECTURES
+            for name in PARAMETERS
         },
         "saturated": {
             "scaled": saturated(data.test.images),

@@ -1,6 +1,5 @@
 """Options for the runner, and records whose numbers a test knows, in memory and on the disk."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,10 @@ def options(out=Path("unused"), **changes):
     defaults = {
         "arch": ["mlp_1"], "runs": 1, "epochs": 1, "batch_size": 450, "seed": 0,
         "dataset": "synthetic", "data_dir": Path("unused"), "out": out, "device": "cpu",
-        "processes": 1, "threads": 1, "quick": True, "plot_only": False, "own": Namespace(),
+        "processes": 1, "threads": 1, "quick": True, "plot_only": False,
+        "rank": 0, "world_size": 1, "local_rank": 0,
     }  # fmt: skip
-    return Options(**defaults | changes)
+    return Options(**(defaults | changes))
 
 
 def record(test_acc=50.0, config=(), **curves):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 
 import numpy as np
 import pytest
@@ -106,12 +105,9 @@ CHANGES = {  # of an option, or of the code, and what it is in the definition
     "quick": ({"quick": False}, (), "quick", False),
     "64 units": ({}, (models.ARCHITECTURES, "mlp_1", wide), "layers", "=64"),
     "RMSprop": ({}, (part3, "new_optimizer", torch.optim.RMSprop), "optimizer", "RMSprop"),
-    "AdamW": ({}, (part3, "new_optimizer", torch.optim.AdamW), "optimizer", "AdamW"),
-    "momentum": ({}, (part3, "new_optimizer", partial(torch.optim.SGD, lr=0.1, momentum=0.9)),
-                 "optimizer", "SGD(momentum=0.9)"),
     "points": ({}, (part3, "RECORD_EVERY", 5), "record_every", 5),
     "data": ({}, (data, "NOISE", 20.0), "data_sha256", ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -136,19 +132,13 @@ def test_another_definition_is_refused_before_training(name, recorded, tmp_path,
     assert len(train(tmp_path / "other", must_not_train, runs=1, **options)) == 1
 
 
-@pytest.mark.parametrize("name", ["layers", "quick", "data_sha256"])
-def test_a_definition_that_lacks_something_is_another_one_and_no_damage(name, recorded):
-    """With --plot-only it counts until that is needed."""
-    rewrite(recorded / FIRST, {"config": {name: None}})
-    rewrite(recorded / SECOND, {"config": {name: None}})
+def test_a_definition_that_lacks_something_is_another_one_and_no_damage(recorded):
+    rewrite(recorded / FIRST, {"config": {"layers": None}})
     before = contents(recorded)
-    with pytest.raises(UserError, match=f"{FIRST}: .*another definition: {name}.*--out") as caught:
+    with pytest.raises(UserError, match=f"{FIRST}: .*another definition: layers.*--out") as caught:
         train(recorded, must_not_train)
     assert not isinstance(caught.value, DamagedRecord)
     assert contents(recorded) == before
-    first, _ = train(recorded, plot_only=True)["mlp_1"]
-    with pytest.raises(UserError, match=f"{FIRST}: .*another definition, without {name}.*--out"):
-        print(first.config[name])
 
 
 def test_a_part_is_read_if_its_records_belong_together(recorded):
@@ -175,6 +165,9 @@ def test_runs_that_differ_are_not_averaged(changes, recorded):
     rewrite(recorded / SECOND, changes)
     with pytest.raises(UserError, match=rf"{SECOND}: .* (than|as) .*{FIRST}"):
         train(recorded, plot_only=True)
+    if "config" not in changes:  # a loop that records more points under the same definition
+        with pytest.raises(UserError, match=rf"{SECOND}: .* as .*{FIRST}"):
+            train(recorded, must_not_train)
 
 
 def test_networks_trained_on_different_data_are_not_compared(recorded):
@@ -193,7 +186,6 @@ DAMAGES = {  # of the bytes, or of what they say
     "one bit": lambda content: content.replace(b"\x93NUMPY", b"\x93NUMPX", 1),
     "no loss curve": {"loss_curve": None},
     "a shorter curve": {"val_acc_curve": np.ones(0, np.float32)},
-    "double precision": {"test_acc": np.array(50.0)},
     "no environment": {"environment": None},
 }
 
@@ -223,16 +215,15 @@ def test_what_could_not_be_read_back_is_not_recorded(tmp_path):
         recorded["val_acc_curve"].pop()
         return recorded
 
-    with pytest.raises(UserError, match="val_acc_curve"):
+    with pytest.raises(UserError, match=r"val_acc_curve': \(1,\)"):
         train(tmp_path, without_a_point, epochs=2)
     assert not contents(tmp_path)
 
 
 def test_a_record_that_cannot_be_read_is_not_taken_for_damaged(tmp_path):
     (tmp_path / FIRST).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"run_00\.npz: cannot be read") as caught:
+    with pytest.raises(OSError, match=r"run_00\.npz"):  # which ends.explain makes one line
         train(tmp_path, must_not_train)
-    assert not isinstance(caught.value, DamagedRecord)
     assert (tmp_path / FIRST).exists()
 
 

@@ -154,14 +154,7 @@ def test_an_activation_that_is_not_recorded_leaves_its_network_out(copied):
     assert (copied / "part4.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("script", TRAINING_SCRIPTS)
-def test_results_go_to_a_folder_of_the_users(script, tmp_path):
-    """Without options they are not added to the reference; --plot-only says where it looked."""
-    done = call_script(script, "--plot-only", cwd=tmp_path, status=1)
-    assert f"{script}: results: " in done.stderr
-
-
-# ---- Scripts that are changed, as "Changing the experiments" says
+# ---- Scripts that are changed, as "Change the experiments" says
 
 
 @pytest.fixture

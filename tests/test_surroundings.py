@@ -5,9 +5,9 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 
 import pytest
+from conftest import call_script
 from helpers_faults import (
     PART3,
     ROOT,
@@ -23,7 +23,6 @@ from helpers_faults import (
 from jupyter_client.manager import run_kernel
 
 from experiments import ends
-from experiments.device import num_cores
 
 INLINE = "module://matplotlib_inline.backend_inline"  # what a notebook exports as MPLBACKEND
 ONE, TWO = ((*SYNTHETIC, "--out", "out", "--processes", number) for number in (1, 2))
@@ -38,6 +37,7 @@ def test_a_notebook_runs_a_script_in_workers_and_stays_as_it_was(tmp_path):
 import signal, matplotlib
 before = signal.getsignal(signal.SIGINT)
 %run {ROOT / PART3} {" ".join(map(str, TWO))}
+%run {ROOT / PART3} {" ".join(map(str, TWO))} --arch mlp_2
 print(signal.getsignal(signal.SIGINT) is before, matplotlib.get_backend())
 """
     messages = []
@@ -45,7 +45,8 @@ print(signal.getsignal(signal.SIGINT) is before, matplotlib.get_backend())
         client.execute_interactive(cell, output_hook=messages.append, timeout=600)
     shown = [message["content"] for message in messages]
     said = "".join(c.get("text") or "".join(c.get("traceback", [])) for c in shown)
-    assert "run_01: test accuracy" in said
+    for name in ("mlp_1", "mlp_2"):
+        assert f"{name} run_01: test accuracy" in said
     assert "Traceback" not in said
     assert said.endswith(f"True {INLINE}\n")
     assert (tmp_path / "out" / "part3.png").exists()
@@ -75,15 +76,6 @@ def test_a_full_shared_memory_is_named_with_the_way_out(tmp_path):
     assert_succeeds(run(PART3, *ONE, cwd=tmp_path, before=tiny))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(num_cores() == 1 or sys.platform != "linux", reason="one core, or no libgomp")
-def test_threads_that_are_bound_to_a_core_are_told_to_be_unbound(tmp_path):
-    """With OMP_PROC_BIND, which clusters set, PyTorch binds the process, and so its workers."""
-    done = run(PART3, *TWO, cwd=tmp_path, env={"OMP_PROC_BIND": "true"})
-    assert_one_line(done, 2, "OMP_PROC_BIND", "unset")
-    assert_succeeds(run(PART3, *ONE, cwd=tmp_path, env={"OMP_PROC_BIND": "false"}))
-
-
 def test_results_are_the_same_whatever_personal_settings_and_a_notebook_say(tmp_path):
     """A notebook's `!` hands its MPLBACKEND on, which another Python may not have.
 
@@ -92,11 +84,11 @@ def test_results_are_the_same_whatever_personal_settings_and_a_notebook_say(tmp_
     settings = tmp_path / "matplotlibrc"
     settings.write_text("text.usetex: True\nsavefig.transparent: True\nlines.linewidth: 9\n")
     personal = {"MPLBACKEND": "module://of_a_notebook", "PYTHONIOENCODING": "ascii"}
-    pictures = []
-    for out, env in (("plain", {}), ("\udcff", personal | {"MATPLOTLIBRC": str(settings)})):
-        assert_succeeds(run("part2_conv.py", "--out", out, cwd=tmp_path, env=env))
-        pictures.append((tmp_path / out / "part2.png").read_bytes())
-    assert pictures[0] == pictures[1]
+    call_script("part2_conv.py", "--out", "plain", cwd=tmp_path)
+    personal["MATPLOTLIBRC"] = str(settings)
+    assert_succeeds(run("part2_conv.py", "--out", "\udcff", cwd=tmp_path, env=personal))
+    pictures = {(tmp_path / out / "part2.png").read_bytes() for out in ("plain", "\udcff")}
+    assert len(pictures) == 1
 
 
 # ---- Whom it tells

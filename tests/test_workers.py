@@ -71,22 +71,13 @@ def test_a_record_that_cannot_be_written_stops_no_other_run(monkeypatch, tmp_pat
 
 # Part 3, but with faults in its workers; most of them in run 2
 FAULTY = """
-import errno, os, signal, sys
+import os, signal, sys
 from experiments import ends
 import part3_architectures as part3
-ours, rename, refused = part3.train_run, os.replace, []
-def replace(source, target):
-    if target.name == "run_01.npz" and not refused:
-        refused.append("once")
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    if target.name == "run_02.npz":
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-    rename(source, target)
+ours = part3.train_run
 def train_run(config, data, advance):
     fault = os.environ["FAULT"]
-    if fault == "rename":
-        os.replace = replace
-    elif config.index == 2:
+    if config.index == 2:
         if fault == "memory":
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         if fault == "kill":
@@ -116,16 +107,9 @@ def faulty(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "named"),
-    [
-        ("rename", ("run_02.npz", os.strerror(errno.ESTALE))),
-        ("memory", ("can't allocate memory", "--processes")),
-    ],
-)
-def test_a_fault_of_one_run_in_a_worker_stops_no_other(fault, named, faulty):
-    done, recorded = faulty(fault)
-    assert_one_line(done, 1, "part3 mlp_1 run_02", *named)
+def test_a_fault_of_one_run_in_a_worker_stops_no_other(faulty):
+    done, recorded = faulty("memory")
+    assert_one_line(done, 1, "part3 mlp_1 run_02", "can't allocate memory", "--processes")
     assert recorded == {"run_00", "run_01", "run_03"}
 
 
@@ -134,8 +118,6 @@ def test_a_fault_of_one_run_in_a_worker_stops_no_other(fault, named, faulty):
 def test_a_worker_that_dies_ends_the_command_with_its_cause(fault, faulty):
     done, recorded = faulty(fault)
     assert_one_line(done, 1, "part3 mlp_1 run_02", "repeat the command", "--processes")
-    assert ("memory" in done.stderr) == (fault == "kill")
-    assert ("-11" in done.stderr) == (fault == "crash")
     assert recorded
     assert "run_02" not in recorded
 
@@ -148,8 +130,9 @@ def test_a_fault_of_ours_keeps_its_traceback_in_a_worker(faulty):
 
 
 @pytest.mark.slow
-def test_all_runs_of_a_command_are_trained_by_the_same_code(tmp_path):
-    """In part 5 workers start again for the schedules; meanwhile someone edits models.py."""
+@pytest.mark.parametrize("edited", ["models.py", "experiments/config.py"])
+def test_all_runs_of_a_command_are_trained_by_the_same_code(edited, tmp_path):
+    """In part 5 workers start again for the schedules; meanwhile someone edits a file."""
     for path in [*ROOT.glob("*.py"), *ROOT.glob("experiments/*.py")]:
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(exist_ok=True)
@@ -160,10 +143,10 @@ def test_all_runs_of_a_command_are_trained_by_the_same_code(tmp_path):
         env={"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert "test accuracy" in process.stdout.readline()
-    models = (tmp_path / "models.py").read_text()
-    larger = models.replace("fc(32 * 32, 32)", "fc(32 * 32, 48)").replace("fc(32, 64", "fc(48, 64")
-    (tmp_path / "edited").write_text(larger)
-    os.replace(tmp_path / "edited", tmp_path / "models.py")
-    assert_one_line(finish(process), 1, "models.py", "repeat the command")
+    source = (tmp_path / edited).read_text()  # of models.py the networks get larger
+    source = source.replace("fc(32 * 32, 32)", "fc(32 * 32, 48)").replace("fc(32, 64", "fc(48, 64")
+    (tmp_path / "edited").write_text(source + "\n")
+    os.replace(tmp_path / "edited", tmp_path / edited)
+    assert_one_line(finish(process), 1, "models.py, data.py", "repeat the command")
     records = [*tmp_path.rglob("run_*.npz")]
     assert {np.load(path)["weights"].shape for path in records} == {(32, 1024)}
