@@ -1,12 +1,12 @@
 """What a run of part 3 costs on a CPU: the assignment's own loop, ours alone, ours in workers.
 
-    python -m benchmarks.bench            # about five minutes on two idle cores
+    python -m benchmarks.bench            # about seven minutes on two idle cores
     python -m benchmarks.bench --quick    # a rough idea
 
 A point of the curves is timed: 10 training steps and a validation pass over 5,000 images, on
 noise, which costs as much as CIFAR-10. A run has 1,350 of them. The three ways take turns, so that
-whatever else the machine does meets all of them. A time is the lower quartile of all turns. The
-spread beside it is the distance to the upper quartile.
+whatever else the machine does meets all of them. A turn counts by the median of its points, and a
+time is the lower quartile of the turns. The spread beside it is the distance to the upper quartile.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from models import ARCHITECTURES
 from part2_conv import my_conv2d
 from part3_architectures import BATCH_SIZE, EPOCHS, RECORD_EVERY, configure, train_run
 
-TURNS, SECONDS = 8, 2.0  # how many turns each way has, and how long one is
+TURNS, SECONDS = 6, 2.0  # how many turns each way has, and how long one is
 NUM_TRAIN, NUM_VAL = 45_000, 5_000
 NUM_POINTS = EPOCHS * NUM_TRAIN // BATCH_SIZE // RECORD_EVERY  # 1,350 in a run of part 3
 # images (N, C, H, W) and kernels (O, C, h, w): the course's size, and a larger one
@@ -154,7 +154,7 @@ def time_architecture(name: str, turns: int, seconds: float) -> list[tuple[float
         times: list[list[float]] = [[] for _ in ways]
         for _ in range(turns):
             for of_way, (call, arguments) in zip(times, ways, strict=True):
-                of_way.extend(call(turn, *arguments))
+                of_way.append(float(np.median(call(turn, *arguments))))
     found = [quartile(of_way) for of_way in times]
     found[2] = (found[2][0] / cores, found[2][1])  # so many runs at the same time
     return found
