@@ -103,7 +103,7 @@ def training_parser(
     quick protocol. batch_size: the default.
     """
     parser = Parser(docstring)
-    # What an option is without a flag and with it
+    # The defaults of an option, without and with a flag
     by_flag = {
         "runs": ("quick", runs), "epochs": ("quick", epochs), "arch": ("plot_only", (arch, choices))
     }  # fmt: skip
