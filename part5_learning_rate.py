@@ -132,14 +132,15 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
     }
 
 
-def read_off(record: Record, after: int = 0) -> int:
-    """Determine "the epoch step where the accuracy stops increasing" in a run."""
+def read_off(record: Record, latest: int, after: int = 0) -> int:
+    """Determine "the epoch step where the accuracy stops increasing" in a run, `latest` at most."""
     # None of the next epochs has a mean that is clearly higher: aggregate.PATIENCE, MIN_GAIN
     last = record.config["epochs"]
     epoch = plateau_epoch(record["val_acc_curve"], last, after)
     news = f"stops increasing after epoch {epoch}"
     if epoch == last:
-        news = f"has not stopped increasing by epoch {epoch}, its last; try more --epochs elsewhere"
+        epoch = min(epoch, latest)
+        news = f"still increases in epoch {last}, its last; the rate drops after epoch {epoch}"
     print(f"{record.path.parent.name}: the validation accuracy {news}")
     return epoch
 
@@ -181,11 +182,11 @@ def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str,
 
     found = train_kinds(configs)
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
-    drop = read_off(found[str(SCHEDULE[0])][0])
+    drop = read_off(found[str(SCHEDULE[0])][0], schedule_epochs - 2)
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
     found |= train_kinds({"one drop": schedule("one drop", drop)})
     # 5. "plot the validation accuracy curve and determine the epoch step where the accuracy stops"
-    next_drop = read_off(found["one drop"][0], after=drop)
+    next_drop = read_off(found["one drop"][0], schedule_epochs - 1, after=drop)
     # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
     return found | train_kinds({"two drops": schedule("two drops", drop, next_drop)})
 
@@ -241,6 +242,8 @@ def main() -> None:
     )
     options = parse(parser)
     drops, last = options.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
+    if not drops and last < 3:
+        parser.error(f"argument --epochs: schedules of {last} epochs have no room for two drops")
     if drops and not drops[0] < drops[1] < last:
         parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
     if options.world_size > 1 and (not drops or len(options.arch) > 1):

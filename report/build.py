@@ -1,7 +1,7 @@
 """Typeset the report: answers, figures and code, from a folder of results.
 
     python -m report.build --name Ada --surname Lovelace --id 2345678
-    python -m report.build                     # report/hw1_report.pdf, without a person's name
+    python -m report.build                     # results/hw1_report.pdf, without a person's name
     python -m report.build --results results/reference
 
 Every number comes from the records, from part 2's files and from RESULTS/measurements.json, which
@@ -192,20 +192,19 @@ def main() -> None:
     add("--surname", default="")
     add("--id", default="", help="the seven digits of the student ID")
     add("--results", type=options.path, default=ROOT / "results", help="default: results")
-    add("--out", type=options.path, default=ROOT / "report", help="default: report")
+    add("--out", type=options.path, help="default: beside the results")
     add("--strict", action="store_true", help="a sentence that does not hold stops the build")
     options.add_data_dir(parser)
     given = parser.parse_args()
     person = [" ".join(text.split()) for text in (given.name, given.surname, given.id)]
     try:
-        path = given.out / file_name(*person)
+        path = (given.out or given.results) / file_name(*person)
     except ValueError as error:
         parser.error(str(error))
-    options.check_writable(parser, given.out)
-
     parts = read_parts(given.results)
     if lines := missing(parts, given.results):
         raise UserError("\n  ".join([f"{given.results}: not complete; make it so with", *lines]))
+    options.check_writable(parser, path.parent)
     measured = measure.measurements(parts["part3"], given.data_dir, given.results)
     known = facts.collect(parts, measured, given.results)
     if known["dataset"] == "synthetic":

@@ -377,6 +377,7 @@ def collect(parts: dict[str, Variants], measured: dict, results: Path) -> dict:
     }
     return without_nan({
         "dataset": config["dataset"],
+        "quick": config["quick"],
         "data_sha256": config["data_sha256"],
         "names": list(PARAMETERS),
         "formula": PARAMETERS,

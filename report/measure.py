@@ -233,6 +233,7 @@ def measure(part3: Variants, data_dir: str | Path, out: Path) -> dict[str, Any]:
 
     Raises UserError if the images are not those that the runs were trained on.
     """
+    torch.set_num_threads(1)  # the batches are too small for more
     config = next(iter(part3.values()))[0].config
     data: Data = prepare(
         read(config["dataset"], data_dir, config["quick"]), torch.device("cpu"), None
