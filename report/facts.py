@@ -315,6 +315,7 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         comparisons["long against schedule"] = compare("0.01 long", "two drops")
     common = min(end, len(val["Adam"]))
     lead = val["two drops"][:common] - val["Adam"][:common]
+    longest = val.get("0.01 long", val["0.01"])
     faster = (("0.1", "0.01"), ("0.01", "0.001"))
     return {
         "rows": {
@@ -340,7 +341,7 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         ),
         "late_rise": {kind: value_at(end, val[kind]) - value_at(last, val[kind])
                       for kind in ("two drops", "Adam")},
-        "long_rise": late_rise(val["0.01 long"], 10) if "0.01 long" in runs else math.nan,
+        "long_peak": {"epoch": int(np.argmax(longest)) + 1, "val_acc": float(longest.max())},
         "adam_ahead_until": first_epoch(lead >= 0) - 1,
         "lowest_lead": float(lead[int(np.argmax(lead >= 0)) : drop].min(initial=math.inf)),
         "passes_adam": first_epoch(val["two drops"] >= val["Adam"][-1]),

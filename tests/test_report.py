@@ -247,7 +247,7 @@ def test_longer_runs_are_reported_where_there_are_some(tmp_path):
     shutil.copy(results / "part5_cnn_4_spread.png", results / "part5_cnn_4_long.png")
     assert build_report(results, tmp_path).returncode == 0
     report = Report(tmp_path / "hw1_report.pdf")
-    assert "after 100 epochs (two runs) 0.01 is at" in report.text
+    assert "0.01 (two runs) is best in epoch" in report.text
     assert "0.01toitsend−constant0.1" in report.dense
 
 
