@@ -61,7 +61,7 @@ part4: .venv/installed  ## ReLU and sigmoid, five runs
 part5: .venv/installed  ## the learning rates and schedules, five runs
 	$(RUN) part5_learning_rate.py --runs 5 $(TO) $(ARGS)
 
-results: part3 part4 part5  ## all that the report discusses, about two days on two cores
+results: part3 part4 part5  ## all that the report discusses, a day on two cores
 	$(RUN) part4_activations.py --runs 5 --unscaled $(TO) $(ARGS)
 	$(RUN) part4_activations.py --runs 5 --initialized --arch cnn_3 cnn_4 cnn_5 $(TO) $(ARGS)
 	$(RUN) part5_learning_rate.py --runs 3 --long-epochs 100 $(TO) $(ARGS)

@@ -217,8 +217,8 @@ def read_cifar10(data_dir: Path) -> Arrays:
     if os.path.exists(cache):
         return _read_cache(cache)
     if not os.path.exists(data_dir / BATCHES):
-        print(f"{cache}: not there; it is made of CIFAR-10, which is downloaded (170 MB) unless it "
-              "is there", flush=True)  # fmt: skip
+        print(f"{cache}: not there; it is made of CIFAR-10, which is downloaded (170 MB) unless "
+              "its archive is there", flush=True)  # fmt: skip
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:

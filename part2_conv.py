@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from experiments import ends
 from experiments.options import Parser, check_writable, path
 from experiments.plots import plot_convolution
-from experiments.storage import UserError, npy_bytes, read_npy, write_atomically
+from experiments.storage import UserError, read_npy, saved, write_atomically
 from utils import part2Plots
 
 WAY_OUT = "--samples and --kernel name .npy files; without them input is built in"
@@ -117,7 +117,7 @@ def convolve(options: Namespace) -> np.ndarray:
         "largest_difference": difference,
         "kernel_sums": kernel.sum((1, 2, 3), dtype=np.float64).round(4).tolist(),
     }
-    write_atomically(options.out / "part2_out.npy", npy_bytes(out))
+    write_atomically(options.out / "part2_out.npy", saved(np.save, out))
     write_atomically(options.out / "part2.json", json.dumps(known).encode())
     plot_convolution(input, kernel, out, options.out / "part2_kernels.png")
     return out

@@ -52,7 +52,7 @@ def configure(
 
     settings: dataset, quick and seed, if they are not the defaults of `RunConfig`.
     """
-    optimizer, learning_rate = describe_optimizer(new_optimizer)
+    optimizer, learning_rate = describe_optimizer(new_optimizer)  # as it stands in the record
     return RunConfig(
         part=PART, variant=name, architecture=name, activation="ReLU",
         optimizer=optimizer, learning_rates=(learning_rate,),
@@ -98,7 +98,8 @@ def train_run(config: RunConfig, data: Data, advance: Callable[[int], None]) -> 
                 val_acc_curve.append(evaluate(model, data.val))  # in model.eval() mode
                 batches.clear()
                 advance(step)
-    # "After training, compute test accuracy; record the weights of the first layer as numpy array"
+    # "After training, compute test accuracy; record the weights of the first layer as numpy array":
+    # experiments.runner makes arrays of all of these
     return {
         "loss_curve": loss_curve,
         "train_acc_curve": train_acc_curve,
@@ -139,7 +140,8 @@ def main() -> None:
         visualizeWeights(result["weights"], str(out), filename=f"{PART}_weights_{name}")
         results.append({**result, "epochs": of_runs[0].config["epochs"]})  # for the axis
     part3Plots(results, save_dir=str(out), filename=PART, show_plot=False)
-    plot_spread(records, label(f"part {PART[4:]}", of_runs[0]), out / f"{PART}_spread.png")
+    title = label(PART.replace("part", "part "), of_runs[0])
+    plot_spread(records, title, out / f"{PART}_spread.png")
     print(f"dictionaries and figures: {out / PART}*")
 
 

@@ -4,7 +4,8 @@ Both networks of an architecture start from the same weights (except with --init
 same batches. The runs are recorded in OUT/runs/part4. The dictionary of an architecture,
 OUT/part4_<name>.pkl, holds the curves of the first run. The figures show losses and gradients
 (part4.png) and how several runs vary (part4_spread.png). There is no validation set here, because
-the assignment splits one off in parts 3 and 5 only.
+the assignment splits one off in parts 3 and 5 only. With --unscaled and --initialized the names of
+folders and files begin with part4_unscaled and part4_initialized.
 
     python part4_activations.py                                # all five architectures
     python part4_activations.py --runs 5                       # and how much the curves vary
@@ -66,7 +67,7 @@ def configure(
     kind: "", "unscaled" or "initialized". settings: dataset, quick and seed, if they
     are not the defaults of `RunConfig`.
     """
-    optimizer, learning_rate = describe_optimizer(new_optimizer)
+    optimizer, learning_rate = describe_optimizer(new_optimizer)  # as it stands in the record
     initialized = kind == "initialized"
     if initialized and activation not in INITIALIZATIONS:
         raise UserError(f"INITIALIZATIONS says nothing of {activation}")
@@ -144,24 +145,23 @@ def main() -> None:
         __doc__, arch=list(ARCHITECTURES), choices=list(ARCHITECTURES),
         runs=(RUNS, RUNS), epochs=(EPOCHS, QUICK_EPOCHS), batch_size=BATCH_SIZE,
     )  # fmt: skip
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--unscaled", dest="kind", action="store_const", const="unscaled", default="",
         help="pixels from 0 to 255 instead of -1 to 1 (bonus question)",
     )  # fmt: skip
-    kind.add_argument(
+    group.add_argument(
         "--initialized", dest="kind", action="store_const", const="initialized",
         help="initial weights of Glorot (sigmoid) and He (ReLU)",
     )  # fmt: skip
     options = parse(parser)
-    out, kind = options.out, options.kind
-    configs = {
-        (name, activation): configure(name, activation, kind, **options.settings())
+    configs = [
+        configure(name, activation, options.kind, **options.settings())
         for name in options.arch for activation in ACTIVATIONS
-    }  # fmt: skip
-    recorded = train_missing(list(configs.values()), train_run, options)
+    ]  # fmt: skip
+    recorded = train_missing(configs, train_run, options)
 
-    part = f"{PART}_{kind}" if kind else PART
+    out, part = options.out, configs[0].part
     records, results = {}, []
     for name in options.arch:
         runs = {a: recorded.get(f"{name}_{a}") for a in ACTIVATIONS}
@@ -177,7 +177,8 @@ def main() -> None:
     if not results:
         raise UserError(f"{out}: no network is recorded with {' and '.join(ACTIVATIONS)}")
     part4Plots(results, save_dir=str(out), filename=part, show_plot=False)
-    plot_activation_spread(records, label(f"part {PART[4:]}", record), out / f"{part}_spread.png")
+    title = label(PART.replace("part", "part "), record)
+    plot_activation_spread(records, title, out / f"{part}_spread.png")
     print(f"dictionaries and figures: {out / part}*")
 
 

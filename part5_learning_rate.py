@@ -40,7 +40,7 @@ PART = "part5"
 ARCHITECTURE = "cnn_4"  # "your favorite architecture": best mean validation accuracy in our part 3
 EPOCHS, SCHEDULE_EPOCHS = 20, 30  # "train the three ANNs for 20 epochs", "until 30 epochs"
 RUNS = 1  # "Repeat" is asked for in part 3 only; --runs 5 shows how much the curves vary
-# "initial learning rates 0.1, 0.01 and 0.001". A further one below 1 is drawn, too
+# "initial learning rates 0.1, 0.01 and 0.001". Further ones are drawn, too
 LEARNING_RATES = (0.1, 0.01, 0.001)
 SCHEDULE = (0.1, 0.01, 0.001)  # "Then, set the learning rate to 0.01", "to 0.001"
 ADAM_LEARNING_RATE = 0.001  # its default, as in part 3
@@ -53,7 +53,7 @@ QUICK_EPOCHS = 4
 
 
 def new_optimizer(variant: str, learning_rate: float, parameters) -> torch.optim.Optimizer:
-    if variant.endswith("_adam"):  # "the same model trained with Adam in 3.1"
+    if variant.endswith("_adam"):  # the kind "Adam": "the same model trained with Adam in 3.1"
         return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     # "Use SGD": "0.0 momentum (no momentum)" and "no weight regularization" are its defaults
     return torch.optim.SGD(parameters, lr=learning_rate)
@@ -157,9 +157,9 @@ def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str,
     epochs = settings.pop("epochs")
     schedule_epochs = epochs * SCHEDULE_EPOCHS // EPOCHS
 
-    def schedule(kind: str, *drops: int) -> RunConfig:
-        rates = SCHEDULE[: len(drops) + 1]
-        return configure(arch, kind, rates, schedule_epochs, drops, **settings)
+    def schedule(*after: int) -> dict[str, RunConfig]:
+        kind, rates = ("one drop", "two drops")[len(after) - 1], SCHEDULE[: len(after) + 1]
+        return {kind: configure(arch, kind, rates, schedule_epochs, after, **settings)}
 
     def train_kinds(configs: Mapping[str, RunConfig]) -> dict[str, list[Record]]:
         found = train_missing(list(configs.values()), train_run, options)
@@ -176,19 +176,17 @@ def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str,
         long_epochs = options.long_epochs or epochs
         configs[LONG] = configure(arch, LONG, [LONG_RATE], long_epochs, **settings)
     if drops:  # nothing has to be read off, so all can be trained at the same time
-        configs |= {"one drop": schedule("one drop", drops[0]),
-                    "two drops": schedule("two drops", *drops)}  # fmt: skip
-        return train_kinds(configs)
+        return train_kinds(configs | schedule(drops[0]) | schedule(*drops))
 
     found = train_kinds(configs)
     # 1. "Examine the validation accuracy curve of the ANN trained with 0.1 learning rate"
     drop = read_off(found[str(SCHEDULE[0])][0], schedule_epochs - 2)
     # 2 to 4. "with initial learning rate of 0.1 [...] Then, set the learning rate to 0.01"
-    found |= train_kinds({"one drop": schedule("one drop", drop)})
-    # 5. "plot the validation accuracy curve and determine the epoch step where the accuracy stops"
+    found |= train_kinds(schedule(drop))
+    # 5. "plot the validation accuracy curve and determine the epoch step where the accuracy [...]"
     next_drop = read_off(found["one drop"][0], schedule_epochs - 1, after=drop)
     # 6 and 7. "Then, set the learning rate to 0.001 and continue training until 30 epochs"
-    return found | train_kinds({"two drops": schedule("two drops", drop, next_drop)})
+    return found | train_kinds(schedule(drop, next_drop))
 
 
 def recorded_drops(options: Options) -> dict[str, list[int]]:
@@ -242,16 +240,17 @@ def main() -> None:
     )
     options = parse(parser)
     drops, last = options.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
-    if not drops and last < 3:
-        parser.error(f"argument --epochs: schedules of {last} epochs have no room for two drops")
-    if drops and not drops[0] < drops[1] < last:
-        parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
-    if options.world_size > 1 and (not drops or len(options.arch) > 1):
-        parser.error("several processes need --drop-epochs A B and one --arch, because otherwise "
-                     "one process has to wait for another")  # fmt: skip
-    drops_of = dict.fromkeys(options.arch, drops)
-    if options.plot_only:  # the networks that are recorded
+    if options.plot_only:  # the networks that are recorded, whatever their options were
         drops_of = {arch: drops or found for arch, found in recorded_drops(options).items()}
+    else:
+        drops_of = dict.fromkeys(options.arch, drops)
+        if not drops and last < 3:
+            parser.error(f"argument --epochs: {last} epochs have no room for two drops")
+        if drops and not drops[0] < drops[1] < last:
+            parser.error(f"argument --drop-epochs: A < B < {last} is needed, not {drops}")
+        if options.world_size > 1 and (not drops or len(options.arch) > 1):
+            parser.error("several processes need --drop-epochs A B and one --arch, because "
+                         "otherwise one process has to wait for another")  # fmt: skip
     for arch in drops_of:
         records = train(arch, drops_of[arch], options)
         first = {kind: of_runs[0] for kind, of_runs in records.items()}
@@ -267,6 +266,7 @@ def main() -> None:
         if LONG in records:
             longer = constant | {f"learning rate {LONG_RATE}": records[LONG]}
             plot_learning_rates(name, longer, out / f"{stem}_long.png")
+        records["constant"] = records[str(SCHEDULE[0])]
         plot_schedules(name, records, out / f"{stem}_schedules.png")
         # 7. "compare it to the same model trained with Adam in 3.1"
         with contextlib.suppress(UserError):  # part 3 may be recorded elsewhere, or not be whole

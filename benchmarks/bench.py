@@ -186,7 +186,7 @@ def main() -> None:
     busy, spreads = psutil.cpu_percent(interval=1) / 100, []
     cpu, cores = torch.backends.cpu.get_cpu_capability(), num_cores()
     print(f"torch {torch.__version__}, {cpu}, {cores} cores; a point in ms, its spread in %, a run "
-          "in s, how many times the assigned loop's time\n\n"
+          "in s, how many times as fast as the assigned loop\n\n"
           "             assigned loop      one process, all threads     a worker on each core",
           flush=True)  # fmt: skip
     for name in ARCHITECTURES:

@@ -11,8 +11,6 @@ import torch
 from experiments.storage import UserError, first_line
 
 WORKER_BYTES = 1_500_000_000  # memory of a worker: PyTorch, the images, a CNN's feature maps
-# A container's limit of memory, in versions 2 and 1 of Linux's control groups
-MEMORY_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 def select_device(name: str, number: int = 0) -> torch.device:
@@ -68,10 +66,10 @@ def num_workers(device_name: str, threads: int) -> int:
     return max(1, most)
 
 
-def _memory(root: Path = Path("/sys/fs/cgroup")) -> float:
+def _memory() -> float:
     """Return the memory that is available to this process, in bytes."""
     limit = math.inf
-    for name in MEMORY_LIMITS:
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, versions 2 and 1
         with contextlib.suppress(OSError, ValueError):  # other systems, and "max"
-            limit = min(limit, int((root / name).read_text()))
+            limit = min(limit, int(Path("/sys/fs/cgroup", name).read_text()))
     return min(psutil.virtual_memory().available, limit)

@@ -92,7 +92,7 @@ def plot_activation_spread(
         size = (5 * len(activations), 6.6)
         figure, axes = plt.subplots(2, len(activations), figsize=size, sharex=True, squeeze=False)
         for (loss_axes, grad_axes), activation in zip(axes.T, activations, strict=True):
-            runs = {name: finished.get((name, activation), []) for name in names}
+            runs = {name: finished[name, activation] for name in names}
             heading = f"{title}, {'ReLU' if activation == 'relu' else activation}"
             _plot_losses(loss_axes, runs, heading)
             loss_axes.set_xlabel("")
@@ -130,12 +130,12 @@ def plot_schedules(name: str, finished: Runs, path: Path) -> None:
     the constant rate up to the first drop, and the same as each other up to the second. What is
     common is drawn once.
 
-    finished: records by "0.1" (the constant learning rate), "one drop", "two drops" and "Adam".
+    finished: records by "constant" (the first learning rate), "one drop", "two drops" and "Adam".
     """
     config = finished["two drops"][0].config
     (first, second), (fast, medium, slow) = config["drop_epochs"], config["learning_rates"]
     branches = {  # the epoch from which each differs from the one before
-        str(fast): (0, f"SGD {fast}"),
+        "constant": (0, f"SGD {fast}"),
         "one drop": (first, f"SGD {fast} → {medium}"),
         "two drops": (second, f"SGD {fast} → {medium} → {slow}"),
         "Adam": (0, f"Adam {finished['Adam'][0].config['learning_rates'][0]}"),
@@ -203,10 +203,9 @@ def _plot_runs(axes: Axes, finished: Runs, curve: str, log_above: float = math.i
     """
     values: list[float] = []
     for k, records in enumerate(finished.values()):
-        if records:
-            by_epoch = _by_epoch(records, curve)
-            _plot_band(axes, k, by_epoch)
-            values.extend(by_epoch.compressed())
+        by_epoch = _by_epoch(records, curve)
+        _plot_band(axes, k, by_epoch)
+        values.extend(by_epoch.compressed())
     if max(values, default=0) > log_above:
         if min(values) > 0:
             axes.set_yscale("log")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import RunConfig
-from experiments.storage import UserError, first_line, npz_bytes, write_atomically
+from experiments.storage import UserError, first_line, saved, write_atomically
 
 
 class DamagedRecord(UserError):
@@ -60,7 +60,7 @@ def save(path: Path, arrays: dict[str, np.ndarray], definition: dict, environmen
     check(arrays)
     texts = {"config": definition, "environment": environment}
     content = arrays | {name: np.array(json.dumps(text)) for name, text in texts.items()}
-    write_atomically(path, npz_bytes(content))
+    write_atomically(path, saved(np.savez, **content))
 
 
 def load(path: Path) -> Record:
@@ -113,25 +113,31 @@ def _difference(recorded, wanted) -> tuple | None:
 
 
 def read(out: Path | str, part: str) -> dict[str, list[Record]]:
-    """Return all records of a part below `out`, by variant, the runs in order.
+    """Return all records of a part below `out`, by variant, the runs in order. See `read_parts`."""
+    return read_parts(out, [part])[part]
+
+
+def read_parts(out: Path | str, parts: Sequence[str]) -> dict[str, dict[str, list[Record]]]:
+    """Return all records of `parts` below `out`, by part and variant, the runs in order.
 
     Raises UserError if runs of a variant have different definitions or lengths or if records are of
     different data, and what `load` raises.
     """
-    numbered = [
-        path for path in Path(out).glob(f"runs/{part}/*/run_*.npz")
-        if path.stem.removeprefix("run_").isdecimal()  # and no "run_00 (copy).npz"
-    ]  # fmt: skip
-    variants: dict[str, list[Record]] = {}
-    for path in sorted(numbered, key=lambda path: (path.parent, int(path.stem[4:]))):
-        variants.setdefault(path.parent.name, []).append(load(path))
-    for records in variants.values():
+    found: dict[str, dict[str, list[Record]]] = {part: {} for part in parts}
+    for part, variants in found.items():
+        paths = [
+            path for path in Path(out).glob(f"runs/{part}/*/run_*.npz")
+            if path.stem.removeprefix("run_").isdecimal()  # and no "run_00 (copy).npz"
+        ]  # fmt: skip
+        for path in sorted(paths, key=lambda path: (path.parent, int(path.stem[4:]))):
+            variants.setdefault(path.parent.name, []).append(load(path))
+    first = None
+    for records in (records for variants in found.values() for records in variants.values()):
         check_alike(records)
-    firsts = [records[0] for records in variants.values()]
-    for record in firsts:
-        if record.config.get("data_sha256") != firsts[0].config.get("data_sha256"):
-            raise UserError(f"{record.path}: trained on other data than {firsts[0].path}")
-    return variants
+        first = first or records[0]
+        if records[0].config.get("data_sha256") != first.config.get("data_sha256"):
+            raise UserError(f"{records[0].path}: trained on other data than {first.path}")
+    return found
 
 
 def check_alike(records: Sequence[Record]) -> None:

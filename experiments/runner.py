@@ -63,7 +63,7 @@ def train_missing(
             raise UserError(f"{options.out}: {configs[0].part} {configs[0].variant} is not "
                             "recorded there; train it, without --plot-only")  # fmt: skip
         return found
-    arrays = data.read(configs[0].dataset, options.data_dir, options.quick)
+    arrays = data.read(configs[0].dataset, options.data_dir, configs[0].quick)
     find = partial(records.find, out=options.out, data_sha256=data.sha256(arrays))
     runs = [run for config in configs for run in config.replicate(options.runs)]
     missing = [run for run in runs if find(run) is None]
@@ -315,18 +315,13 @@ def _train_in_workers(
             raise UserError(f"no worker can be started, which takes a process and semaphores "
                             f"in /dev/shm ({error}); try --processes 1") from error  # fmt: skip
         finally:
-            _end_workers(others, executor)
+            for child in set(multiprocessing.active_children()) - others:
+                child.kill()
+            if executor:
+                executor.shutdown(cancel_futures=True)
     if stops:
         stop(stops[0])
     return failed
-
-
-def _end_workers(others: set, executor: ProcessPoolExecutor | None) -> None:
-    """End all children of this process but `others`, and wait for their end."""
-    for child in set(multiprocessing.active_children()) - others:
-        child.kill()
-    if executor:
-        executor.shutdown(cancel_futures=True)
 
 
 def source_checksums(train_run: TrainRun) -> list[str]:
@@ -402,7 +397,7 @@ def _train_in_worker(
                             "repeat the command, in a notebook after a restart")  # fmt: skip
         device = select_device(options.device, options.local_rank + _worker["number"])
         prepared = _load(
-            config.dataset, options.data_dir, device, options.quick,
+            config.dataset, options.data_dir, device, config.quick,
             config.split_seed, config.pixel_range,
         )  # fmt: skip
         advance = partial(_worker["steps"].__setitem__, index)

@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0]
 
 
-def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """Return `arrays` in NumPy's .npz format."""
+def saved(save: Callable[..., object], *arguments: Any, **named: Any) -> bytes:
+    """Return what a function such as `np.save` writes to a file."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def npy_bytes(array: np.ndarray) -> bytes:
-    """Return `array` in NumPy's .npy format."""
-    buffer = io.BytesIO()
-    np.save(buffer, array)
+    save(buffer, *arguments, **named)
     return buffer.getvalue()
 
 
@@ -91,6 +85,4 @@ class _Pickler(pickle.Pickler):
 
 def save_dictionary(path: Path, result: dict) -> None:
     """Pickle a dictionary of results to `path`."""
-    buffer = io.BytesIO()
-    _Pickler(buffer, protocol=4).dump(result)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, saved(lambda file: _Pickler(file, protocol=4).dump(result)))

@@ -65,29 +65,21 @@ def mean_loss_and_accuracy(batches: Sequence[tuple[Tensor, Tensor, Tensor]]) -> 
     """Return the mean loss of some batches, and their accuracy in percent, two () tensors.
 
     batches: the loss (), the logits (B, 10) and the labels (B,) of each.
-
-    They come from the forward passes that compute the gradients. The networks have no dropout and
-    no batch norm, so this equals `eval()` mode on the same batches before each update.
     """
     losses, logits, labels = zip(*batches, strict=True)
     accuracy = percent_correct(torch.cat(logits).argmax(1), torch.cat(labels))
     return torch.stack(losses).mean(), accuracy
 
 
+@torch.inference_mode()
 def evaluate(model: nn.Module, examples: Examples) -> Tensor:
     """Return the accuracy of `model` on `examples` in `eval()` mode, in percent, a () tensor."""
-    was_training = model.training
+    images, labels = examples
+    chunk, was_training = CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK, model.training
     model.eval()
-    classes = predict(model, examples.images)
+    classes = torch.cat([model(part).argmax(1) for part in images.split(chunk)])
     model.train(was_training)
-    return percent_correct(classes, examples.labels)
-
-
-@torch.inference_mode()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the class (N,) int64 with the largest logit for each of `images` (N, 1, 32, 32)."""
-    chunk = CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK
-    return torch.cat([model(part).argmax(1) for part in images.split(chunk)])
+    return percent_correct(classes, labels)
 
 
 def percent_correct(classes: Tensor, labels: Tensor) -> Tensor:

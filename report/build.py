@@ -24,11 +24,11 @@ if not __package__:  # started as a file, as by an editor's Run button
 import typst
 from anyascii import anyascii
 
-from experiments import ends, options
+from experiments import ends, options, records
 from experiments.storage import UserError, write_atomically
 from report import facts, measure
 from report.parameters import PARAMETERS
-from report.summary import Variants, read_parts
+from report.summary import PARTS, Variants
 
 ROOT = Path(__file__).resolve().parent.parent
 # The appendix: "the well-commented code of parts 2 to 5", without utils.py, and what belongs to it
@@ -123,8 +123,8 @@ def missing(parts: dict[str, Variants], results: Path) -> list[str]:
     data = " --dataset synthetic" * (config.get("dataset") == "synthetic")
     data += " --quick" * config.get("quick", False)
     lines = []
-    for command, records, files in wanted:
-        absent = [*sorted(records), *(file for file in files if not (results / file).exists())]
+    for command, lacking, files in wanted:
+        absent = [*sorted(lacking), *(file for file in files if not (results / file).exists())]
         if absent:
             out = f"--out {results}" + data * (not command.startswith("part2"))
             more = f" and {len(absent) - 3} more" * (len(absent) > 3)
@@ -145,20 +145,14 @@ def python_source(name: str) -> str:
 
 def appendix() -> dict[str, list[dict[str, str]]]:
     """Return the modules that are shown, and what the others say about themselves."""
-    others = [
-        f"{folder}/{path.name}" for folder in ("experiments", "report")
-        for path in sorted((ROOT / folder).glob("*.py"))
-        if path.stem.isidentifier() and path.stem != "__init__"  # no copies that tools make
-    ]  # fmt: skip
-    docstrings = {
-        name: ast.get_docstring(ast.parse(python_source(name))) or ""
-        for name in others
-        if name not in SHOWN
-    }
-    return {
-        "shown": [{"name": name, "text": python_source(name).strip()} for name in SHOWN],
-        "named": [{"name": n, "says": (t.splitlines() or [""])[0]} for n, t in docstrings.items()],
-    }
+    named = []
+    for path in sorted([*ROOT.glob("experiments/*.py"), *ROOT.glob("report/*.py")]):
+        name = f"{path.parent.name}/{path.name}"
+        if path.stem.isidentifier() and path.stem != "__init__" and name not in SHOWN:  # no copies
+            docstring = ast.get_docstring(ast.parse(python_source(name))) or ""
+            named.append({"name": name, "says": docstring.partition("\n")[0]})
+    shown = [{"name": name, "text": python_source(name).strip()} for name in SHOWN]
+    return {"shown": shown, "named": named}
 
 
 def typeset(known: dict, results: Path) -> tuple[bytes, list[str]]:
@@ -191,7 +185,7 @@ def main() -> None:
     add("--name", default="", help="without name, surname and id: hw1_report.pdf")
     add("--surname", default="")
     add("--id", default="", help="the seven digits of the student ID")
-    add("--results", type=options.path, default=ROOT / "results", help="default: results")
+    add("--results", type=options.path, default="results", help="default: %(default)s")
     add("--out", type=options.path, help="default: beside the results")
     add("--strict", action="store_true", help="a sentence that does not hold stops the build")
     options.add_data_dir(parser)
@@ -201,7 +195,7 @@ def main() -> None:
         path = (given.out or given.results) / file_name(*person)
     except ValueError as error:
         parser.error(str(error))
-    parts = read_parts(given.results)
+    parts = records.read_parts(given.results, PARTS)
     if lines := missing(parts, given.results):
         raise UserError("\n  ".join([f"{given.results}: not complete; make it so with", *lines]))
     options.check_writable(parser, path.parent)
@@ -219,14 +213,12 @@ def main() -> None:
     print(path)
     if unsupported:
         print(f"{count} for these results, as marked and listed in it")
-    samples = known["part2"]["samples"]
-    if given.id and samples:
-        asked = f"samples_{student_digits(given.id)[-1]}.npy"  # "X is your last digit"
-        if samples != asked:
-            print(
-                f"note: this ID asks for {asked}; part 2 shows {samples}. For yours type: python "
-                f"part2_conv.py --samples {asked} --kernel kernel.npy --out {given.results}"
-            )
+    samples = known["part2"]["samples"] or "built-in digits"
+    if given.id and samples != (asked := f"samples_{student_digits(given.id)[-1]}.npy"):
+        print(
+            f"note: this ID asks for {asked}; part 2 shows {samples}. For yours type: python "
+            f"part2_conv.py --samples {asked} --kernel kernel.npy --out {given.results}"
+        )
 
 
 if __name__ == "__main__":

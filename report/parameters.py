@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def mlp_parameters(
     inputs: int, hidden: Sequence[int], outputs: int, without_bias: Sequence[int] = ()
 ) -> list[int]:
-    """(H_(k-1) + b_k) H_k for every layer, the output layer last.
+    """Return (H_(k-1) + b_k) H_k for every layer, the output layer last.
 
     `without_bias` names the layers k, counted from 1, whose b_k is 0 and not 1.
     """
@@ -18,7 +18,7 @@ def mlp_parameters(
 
 
 def cnn_parameters(convolutions: Sequence[tuple[int, int, int]]) -> list[int]:
-    """(H_k W_k C_(k-1) + 1) C_k for every convolution, then the prediction layer with 10 outputs.
+    """Return (H_k W_k C_(k-1) + 1) C_k for every convolution, then the prediction layer's number.
 
     convolutions: (kernel size H_k = W_k, filters C_k, size of the pooling behind it or 1). The
     input is 32x32x1. Pooling has no parameters, but shrinks the feature map that the prediction

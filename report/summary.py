@@ -1,7 +1,7 @@
 """Collect the numbers of all parts from the records: summary.json and the README's tables.
 
-    python -m report.summary                                   # results/summary.json, tables
-    python -m report.summary --readme results/README.md        # and between that file's markers
+    python -m report.summary                      # results/summary.json, tables
+    python -m report.summary --readme README.md   # and between that file's markers
 
 "Final" is the mean over the last epoch of a run, because a single point is noisy. Test accuracies
 are mean ± standard deviation over the runs (n - 1 in the denominator). The best of several runs,
@@ -11,7 +11,6 @@ which the assignment asks for, is an optimistic number.
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,16 +28,6 @@ PARTS = ("part3", *KINDS, "part5")
 # What part 5 trains, as its records' folders are called
 PART5_KINDS = ("0.1", "0.01", "0.001", "0.01 long", "one drop", "two drops", "Adam")
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
-
-
-def read_parts(out: Path) -> dict[str, Variants]:
-    """Return the records of all parts. Raises UserError if they were trained on different data."""
-    parts = {part: records.read(out, part) for part in PARTS}
-    firsts = [next(iter(variants.values()))[0] for variants in parts.values() if variants]
-    for first in firsts:
-        if first.config["data_sha256"] != firsts[0].config["data_sha256"]:
-            raise UserError(f"{first.path}: trained on other data than {firsts[0].path}")
-    return parts
 
 
 def accuracies(of_runs: Sequence[Record]) -> dict[str, Any]:
@@ -203,7 +192,7 @@ def main() -> None:
     parser.add_argument("--out", type=options.path, default="results", help="default: %(default)s")
     parser.add_argument("--readme", type=options.path, help="a file with the two markers")
     given = parser.parse_args()
-    parts = read_parts(given.out)
+    parts = records.read_parts(given.out, PARTS)
     if not any(parts.values()):
         raise UserError(f"{given.out}: no records; run part3_architectures.py first")
     summary = summarise(parts)

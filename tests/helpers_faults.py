@@ -77,7 +77,7 @@ def results(out):
     Temporary files, which processes leave that are killed while they write, do not count.
     """
     files = {}
-    for path in (path for path in out.rglob("*.*") if path.suffix != ".tmp"):
+    for path in (path for path in out.rglob("*") if path.is_file() and path.suffix != ".tmp"):
         files[str(path.relative_to(out))] = path.read_bytes()
         if path.suffix == ".npz":
             arrays = dict(np.load(path))

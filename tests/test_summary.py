@@ -11,6 +11,7 @@ from helpers_records import write_record
 import part3_architectures as part3
 import part4_activations as part4
 import part5_learning_rate as part5
+from experiments import records
 from experiments.storage import UserError
 from report import summary
 
@@ -48,7 +49,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def numbers(results):
-    return summary.summarise(summary.read_parts(results))
+    return summary.summarise(records.read_parts(results, summary.PARTS))
 
 
 def test_part3_has_means_deviation_and_best_over_runs_and_the_last_epoch(numbers):
@@ -86,7 +87,7 @@ def test_records_of_different_data_are_refused(tmp_path):
     write_record(part3.configure("mlp_2", **SETTINGS), tmp_path, [1, 1], "a" * 64)
     write_record(part4.configure("cnn_5", "relu", **SETTINGS), tmp_path, [1, 1], "b" * 64)
     with pytest.raises(UserError, match="other data"):
-        summary.read_parts(tmp_path)
+        records.read_parts(tmp_path, summary.PARTS)
 
 
 def test_tables_have_the_numbers_in_order(numbers):
@@ -129,7 +130,7 @@ def test_without_records_or_markers_a_line_says_so(results, tmp_path):
 
 
 def test_committed_summary_and_tables_are_those_of_the_committed_records():
-    numbers = summary.summarise(summary.read_parts(REFERENCE))
+    numbers = summary.summarise(records.read_parts(REFERENCE, summary.PARTS))
     written = json.loads((REFERENCE / "summary.json").read_text())
     assert written == summary.without_nan(numbers)
     assert summary.markdown_tables(numbers) in (REFERENCE / "README.md").read_text("utf-8")
