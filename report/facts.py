@@ -16,7 +16,7 @@ from scipy import stats
 
 from experiments.aggregate import epoch_means, final, plateau_epoch
 from experiments.records import Record
-from experiments.storage import UserError, read_npy, reason
+from experiments.storage import UserError, read_npy
 from report.parameters import PARAMETERS
 from report.summary import (
     PART5_KINDS,
@@ -111,16 +111,16 @@ def epochs_until(level: float, values: np.ndarray) -> float:
 
     The mean over an epoch stands at the epoch's middle; between two of them it is interpolated.
     """
-    k = int(first_epoch(values >= level)) - 1 if (values >= level).any() else -1
-    if k <= 0:
-        return 0.5 if k == 0 else math.nan
+    first = first_epoch(values >= level)
+    if not first > 1:  # the first one, or NaN
+        return first - 0.5
+    k = int(first) - 1
     return k - 0.5 + float((level - values[k - 1]) / (values[k] - values[k - 1]))
 
 
-def speed(fast: np.ndarray, slow: np.ndarray) -> dict[str, float]:
-    """Return when `fast` reaches what `slow` reaches in its last epoch, and how much sooner."""
-    epochs = epochs_until(float(slow[-1]), fast)
-    return {"epochs": epochs, "factor": (len(slow) - 0.5) / epochs}
+def speed(fast: np.ndarray, slow: np.ndarray) -> float:
+    """Return by what factor `fast` is sooner where `slow` is in its last epoch."""
+    return (len(slow) - 0.5) / epochs_until(float(slow[-1]), fast)
 
 
 def late_rise(values: np.ndarray, epochs: int = LATE) -> float:
@@ -148,16 +148,11 @@ def gap_at(train_acc: float, of_runs: Sequence[Record]) -> float:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON object. Raises UserError."""
+    """Read a JSON object. Raises UserError if there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: no JSON ({error}); make it anew with part2_conv.py") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: no JSON object; make it anew with part2_conv.py")
-    return value
+        return {**json.loads(path.read_text(encoding="utf-8"))}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: no JSON object; make it anew with part2_conv.py") from error
 
 
 def part2_facts(results: Path) -> dict:
@@ -315,7 +310,8 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         comparisons["long against schedule"] = compare("0.01 long", "two drops")
     common = min(end, len(val["Adam"]))
     lead = val["two drops"][:common] - val["Adam"][:common]
-    longest = val.get("0.01 long", val["0.01"])
+    long_runs = runs.get("0.01 long", runs["0.01"])
+    longest = mean_by_epoch(long_runs)
     faster = (("0.1", "0.01"), ("0.01", "0.001"))
     return {
         "rows": {
@@ -329,19 +325,30 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         "read_off": read_off,
         "comparisons": comparisons,
         "jump": compare("one drop", "0.1", drop + 1)["validation"],
+        "train_acc_after": value_at(last, mean_by_epoch(runs["one drop"], "train_acc_curve")),
         "gap_change": by_seed(runs["two drops"], runs["one drop"], gap),
         "scatter": {
             kind: [scatter(record, drop + 1) for record in runs[kind]]
             for kind in ("0.1", "one drop")
         },
-        "speed": {slow: speed(val[fast], val[slow]) for fast, slow in faster},
+        "speed": {
+            slow: {
+                "factor": speed(val[fast], val[slow]),
+                "runs": [
+                    speed(by_epoch(a), by_epoch(b))
+                    for a, b in zip(runs[fast], runs[slow], strict=False)
+                ],
+            }
+            for fast, slow in faster
+        },
         "same_order": all(
             min(final(runs[fast], "val_acc_curve")) > max(final(runs[slow], "val_acc_curve"))
             for fast, slow in faster
         ),
         "late_rise": {kind: value_at(end, val[kind]) - value_at(last, val[kind])
                       for kind in ("two drops", "Adam")},
-        "long_peak": {"epoch": int(np.argmax(longest)) + 1, "val_acc": float(longest.max())},
+        "long_peak": int(np.argmax(longest)) + 1,
+        "long_stops": [plateau_epoch(r["val_acc_curve"], r.config["epochs"]) for r in long_runs],
         "adam_ahead_until": first_epoch(lead >= 0) - 1,
         "lowest_lead": float(lead[int(np.argmax(lead >= 0)) : drop].min(initial=math.inf)),
         "passes_adam": first_epoch(val["two drops"] >= val["Adam"][-1]),
@@ -360,7 +367,7 @@ def made_facts(of_runs: Sequence[Record]) -> dict:
 def collect(parts: dict[str, Variants], measured: dict, results: Path) -> dict:
     """Return all of the above, as the .typ files read it.
 
-    parts: from `summary.read_parts`; measured: from `measure.measurements`.
+    parts: all records, from `records.read_parts`; measured: from `measure.measurements`.
     """
     summary = summarise(parts)
     architecture = reported_architecture(parts)

@@ -34,10 +34,10 @@ from experiments.storage import UserError, write_atomically
 from models import ARCHITECTURES, build, first_layer
 from report.parameters import PARAMETERS
 
-VERSION = 2  # of what is measured
+VERSION = 3  # of what is measured
 SEEDS = 100  # random initializations of each network
 BATCH_SIZE = 50
-SPECIALIZED = 0.7  # the area under the ROC curve from which a unit counts as specialized
+THRESHOLD = 0.7  # the area under the ROC curve from which units are counted
 SHOWN = ("mlp_1", "cnn_4")  # in the figure
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 FILE, FIGURE = "measurements.json", "part3_units.png"
@@ -120,7 +120,7 @@ def describe_units(areas: np.ndarray, images: Mapping[str, np.ndarray]) -> dict[
     A unit can tell a class from the rest by a high or by a low response.
     """
     by_class, profile = np.maximum(areas, 1 - areas), areas.mean(axis=0)
-    classes = (by_class >= SPECIALIZED).sum(axis=1)  # that each unit tells from the rest
+    classes = (by_class >= THRESHOLD).sum(axis=1)  # that each unit tells from the rest
     return {
         "share": float(np.mean(classes > 0)),
         "several": float(np.sum(classes > 1) / max(np.sum(classes > 0), 1)),  # of that share
@@ -167,7 +167,7 @@ def plot_units(areas: Mapping[str, np.ndarray], path: Path) -> None:
             panel.tick_params(length=0)
             panel.set_yticks([])
             panel.spines[:].set_visible(False)
-            far = abs(ordered - 0.5) >= SPECIALIZED - 0.5
+            far = abs(ordered - 0.5) >= THRESHOLD - 0.5
             for unit, label in zip(*np.nonzero(far), strict=True):
                 color = "white" if ordered[unit, label] < 0.5 else "black"
                 panel.plot(label, unit, ".", color=color, markersize=5)
@@ -244,7 +244,7 @@ def measure(part3: Variants, data_dir: str | Path, out: Path) -> dict[str, Any]:
     found = {
         "made_of": made_of(part3),
         "seeds": SEEDS,
-        "specialized": SPECIALIZED,
+        "threshold": THRESHOLD,
         "start": {
             name: {a: at_start(name, kind, batch) for a, kind in ACTIVATIONS.items()}
             for name in PARAMETERS
