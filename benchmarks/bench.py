@@ -1,6 +1,6 @@
 """What a run of part 3 costs on a CPU: the assignment's own loop, ours alone, ours in workers.
 
-    python -m benchmarks.bench            # about seven minutes on two idle cores
+    python -m benchmarks.bench            # about ten minutes on two idle cores
     python -m benchmarks.bench --quick    # a rough idea
 
 A point of the curves is timed: 10 training steps and a validation pass over 5,000 images, on
