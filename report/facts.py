@@ -184,7 +184,10 @@ def part3_facts(rows: dict[str, dict], variants: Variants) -> dict:
         "late_train_rise": {
             name: late_rise(mean_by_epoch(variants[name], "train_acc_curve")) for name in rows
         },
-        "gap_of_cnn_4_at_cnn_5": gap_at(rows["cnn_5"]["train_acc_final"], variants["cnn_4"]),
+        "gap_at_cnn_5": {
+            name: gap_at(rows["cnn_5"]["train_acc_final"], variants[name])
+            for name in ("cnn_3", "cnn_4")
+        },
     }
 
 
@@ -347,7 +350,7 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         ),
         "late_rise": {kind: value_at(end, val[kind]) - value_at(last, val[kind])
                       for kind in ("two drops", "Adam")},
-        "long_peak": int(np.argmax(longest)) + 1,
+        "long_peak": {"epoch": int(np.argmax(longest)) + 1, "val_acc": float(longest.max())},
         "long_stops": [plateau_epoch(r["val_acc_curve"], r.config["epochs"]) for r in long_runs],
         "adam_ahead_until": first_epoch(lead >= 0) - 1,
         "lowest_lead": float(lead[int(np.argmax(lead >= 0)) : drop].min(initial=math.inf)),

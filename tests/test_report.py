@@ -236,7 +236,7 @@ def test_longer_runs_are_reported_where_there_are_some(built, tmp_path):
     without = doctored(tmp_path / "results", lambda _, variant, *__: "long" not in variant)
     assert build_report(without, tmp_path).returncode == 0
     for report, there in ((built[1], True), (Report(tmp_path / "hw1_report.pdf"), False)):
-        assert ("stops increasing in epoch" in report.text) == there
+        assert ("is highest in epoch" in report.text) == there
         assert ("0.01toitsend−constant0.1" in report.dense) == there
 
 
