@@ -60,7 +60,7 @@ def new_optimizer(variant: str, learning_rate: float, parameters) -> torch.optim
 
 
 def configure(
-    arch: str,
+    name: str,
     kind: str,
     learning_rates: Sequence[float],
     epochs: int,
@@ -73,10 +73,10 @@ def configure(
     drop_epochs: the epochs after which the next learning rate follows. settings: dataset, quick and
     seed, if they are not the defaults of `RunConfig`.
     """
-    variant = "_".join([arch, *kind.lower().split(), *map(str, drop_epochs)])
+    variant = "_".join([name, *kind.lower().split(), *map(str, drop_epochs)])
     used = [describe_optimizer(partial(new_optimizer, variant, rate)) for rate in learning_rates]
     return RunConfig(
-        part=PART, variant=variant, architecture=arch, activation="ReLU",
+        part=PART, variant=variant, architecture=name, activation="ReLU",
         optimizer=used[0][0], learning_rates=tuple(rate for _, rate in used),
         drop_epochs=tuple(drop_epochs),
         epochs=epochs, batch_size=batch_size, record_every=RECORD_EVERY,
@@ -145,7 +145,7 @@ def read_off(record: Record, latest: int, after: int = 0) -> int:
     return epoch
 
 
-def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str, list[Record]]:
+def train(name: str, drops: Sequence[int] | None, options: Options) -> dict[str, list[Record]]:
     """Train with constant learning rates, with Adam and with schedules: section 5.1.
 
     drops: the two epochs after which the rate drops. They are read off if there are none.
@@ -159,7 +159,7 @@ def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str,
 
     def schedule(*after: int) -> dict[str, RunConfig]:
         kind, rates = ("one drop", "two drops")[len(after) - 1], SCHEDULE[: len(after) + 1]
-        return {kind: configure(arch, kind, rates, schedule_epochs, after, **settings)}
+        return {kind: configure(name, kind, rates, schedule_epochs, after, **settings)}
 
     def train_kinds(configs: Mapping[str, RunConfig]) -> dict[str, list[Record]]:
         found = train_missing(list(configs.values()), train_run, options)
@@ -170,11 +170,11 @@ def train(arch: str, drops: Sequence[int] | None, options: Options) -> dict[str,
 
     # "Create three torch.nn.Module objects of initial learning rates 0.1, 0.01 and 0.001"
     rates = dict.fromkeys((*LEARNING_RATES, SCHEDULE[0]))  # the schedules begin as one of them
-    configs = {str(rate): configure(arch, str(rate), [rate], epochs, **settings) for rate in rates}
-    configs["Adam"] = configure(arch, "Adam", [ADAM_LEARNING_RATE], schedule_epochs, **settings)
+    configs = {str(rate): configure(name, str(rate), [rate], epochs, **settings) for rate in rates}
+    configs["Adam"] = configure(name, "Adam", [ADAM_LEARNING_RATE], schedule_epochs, **settings)
     if options.long_epochs or options.plot_only:
         long_epochs = options.long_epochs or epochs
-        configs[LONG] = configure(arch, LONG, [LONG_RATE], long_epochs, **settings)
+        configs[LONG] = configure(name, LONG, [LONG_RATE], long_epochs, **settings)
     if drops:  # nothing has to be read off, so all can be trained at the same time
         return train_kinds(configs | schedule(drops[0]) | schedule(*drops))
 
@@ -241,7 +241,7 @@ def main() -> None:
     options = parse(parser)
     drops, last = options.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
     if options.plot_only:  # the networks that are recorded, whatever their options were
-        drops_of = {arch: drops or found for arch, found in recorded_drops(options).items()}
+        drops_of = {name: drops or found for name, found in recorded_drops(options).items()}
     else:
         drops_of = dict.fromkeys(options.arch, drops)
         if not drops and last < 3:
@@ -251,30 +251,30 @@ def main() -> None:
         if options.world_size > 1 and (not drops or len(options.arch) > 1):
             parser.error("several processes need --drop-epochs A B and one --arch, because "
                          "otherwise one process has to wait for another")  # fmt: skip
-    for arch in drops_of:
-        records = train(arch, drops_of[arch], options)
+    for name in drops_of:
+        records = train(name, drops_of[name], options)
         first = {kind: of_runs[0] for kind, of_runs in records.items()}
-        name, out, stem = label(arch, first["Adam"]), options.out, f"{PART}_{arch}"
-        result = combine(name, first)
+        title, out, stem = label(name, first["Adam"]), options.out, f"{PART}_{name}"
+        result = combine(title, first)
         if not options.plot_only:
             save_dictionary(out / f"{stem}.pkl", result)
-            save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(name, first))
+            save_dictionary(out / f"{stem}_schedules.pkl", combine_schedules(title, first))
         epochs = first[str(LEARNING_RATES[0])].config["epochs"]  # for the axis
         part5Plots({**result, "epochs": epochs}, save_dir=str(out), filename=stem, show_plot=False)
         constant = {f"learning rate {rate}": records[str(rate)] for rate in LEARNING_RATES}
-        plot_learning_rates(name, constant, out / f"{stem}_spread.png")
+        plot_learning_rates(title, constant, out / f"{stem}_spread.png")
         if LONG in records:
             longer = constant | {f"learning rate {LONG_RATE}": records[LONG]}
-            plot_learning_rates(name, longer, out / f"{stem}_long.png")
+            plot_learning_rates(title, longer, out / f"{stem}_long.png")
         records["constant"] = records[str(SCHEDULE[0])]
-        plot_schedules(name, records, out / f"{stem}_schedules.png")
+        plot_schedules(title, records, out / f"{stem}_schedules.png")
         # 7. "compare it to the same model trained with Adam in 3.1"
         with contextlib.suppress(UserError):  # part 3 may be recorded elsewhere, or not be whole
             same = {
                 key: first["Adam"].config[key] for key in ("optimizer", "layers", "data_sha256")
             }
             records["Adam in part 3"] = [
-                r for r in read(out, "part3").get(arch, []) if same.items() <= r.config.items()
+                r for r in read(out, "part3").get(name, []) if same.items() <= r.config.items()
             ]
         for kind in ("one drop", "two drops", "Adam", "Adam in part 3"):
             print(f"{kind}: test accuracy {describe(records.get(kind, []))}")

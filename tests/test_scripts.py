@@ -214,16 +214,18 @@ def test_part4_with_six_architectures_and_a_third_activation(tmp_path, monkeypat
     assert "'Tan'" in call_script(PART4, *small, status=1).stderr
 
 
-def test_part5_with_a_fourth_rate(tmp_path, monkeypatch, figures):
+def test_part5_with_other_rates(tmp_path, monkeypatch, figures):
     monkeypatch.setattr(part5, "LEARNING_RATES", (0.05, 0.01, 0.00001))
+    monkeypatch.setattr(part5, "SCHEDULE", (1, 0.1, 0.01))
     monkeypatch.setattr(part5, "RECORD_EVERY", 5)
-    small = ("--epochs", 4, "--arch", "mlp_2", "--drop-epochs", 2, 3, "--out", tmp_path)
-    call_script(PART5, *SMALL, *small)
+    small = ("--arch", "mlp_2", "--drop-epochs", 2, 8, "--out", tmp_path)
+    call_script(PART5, *SMALL, *small, "--epochs", 6)
     result = pickle.loads((tmp_path / "part5_mlp_2.pkl").read_bytes())
     for digits in ("05", "01", "00001"):
         record = first_run(tmp_path, "part5", f"mlp_2_{float(f'0.{digits}')}")
         assert result[f"loss_curve_{digits}"] == record["loss_curve"].tolist()
     panel = figures()["training loss of mlp_2 (synthetic, quick)"]
-    assert_axis(panel, 4)
+    assert_axis(panel, 6)
     labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
     assert labels == [f"learning rate 0.{digits}" for digits in ("05", "01", "00001")]
+    call_script(PART5, *SMALL, *small, "--plot-only")  # drops that runs of 4 epochs would not have
