@@ -75,7 +75,8 @@ def mean_loss_and_accuracy(batches: Sequence[tuple[Tensor, Tensor, Tensor]]) -> 
 def evaluate(model: nn.Module, examples: Examples) -> Tensor:
     """Return the accuracy of `model` on `examples` in `eval()` mode, in percent, a () tensor."""
     images, labels = examples
-    chunk, was_training = CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK, model.training
+    chunk = CPU_CHUNK if images.device.type == "cpu" else GPU_CHUNK
+    was_training = model.training
     model.eval()
     classes = torch.cat([model(part).argmax(1) for part in images.split(chunk)])
     model.train(was_training)
