@@ -24,7 +24,7 @@ help:  ## this list
 	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
-demo: .venv/installed  ## parts 2 to 5, small, on drawn images: no data needed
+demo: .venv/installed  ## parts 2 to 5, small, synthetic: no data needed
 	$(RUN) part2_conv.py
 	$(RUN) part3_architectures.py $(DEMO)
 	$(RUN) part4_activations.py $(DEMO)

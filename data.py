@@ -29,7 +29,7 @@ CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 CACHE_NAME, BATCHES = "cifar10_gray.npz", "cifar-10-batches-py"  # ours, torchvision's folder
-# "converted to one gray channel"; the assignment speaks of 60,000 training images, there are 50,000
+# "converted to one gray channel"; the assignment mentions 60,000 training images, there are 50,000
 SHAPES = {
     "train_images": (50_000, 32, 32), "train_labels": (50_000,),
     "test_images": (10_000, 32, 32), "test_labels": (10_000,),
@@ -73,7 +73,7 @@ def load(
 ) -> Data:
     """Read the images, split and scale them, and move them to `device`.
 
-    See `read` for the first arguments and the errors, and `prepare` for the others.
+    See `read` and `prepare` for the arguments and the errors.
     """
     return prepare(read(dataset, data_dir, quick), device, split_seed, pixel_range)
 
@@ -163,8 +163,8 @@ class BatchLoader:
     `shuffle=True` draws a new order at the start of each epoch. The same `seed` gives the same
     orders. The last batch is smaller if the batch size does not divide the number of examples.
 
-    `DataLoader(TensorDataset(*examples), batch_size=50, shuffle=True)` can take its place. This
-    class uses that the examples lie on the device as two tensors: a batch is one indexing operation
+    `DataLoader(TensorDataset(*examples), batch_size=50, shuffle=True)` can take its place. Here
+    the examples lie on the device as two tensors, so that a batch is one indexing operation
     (0.19 ms instead of 0.55 ms on a CPU), and a GPU is sent one permutation an epoch.
     """
 
@@ -217,7 +217,7 @@ def read_cifar10(data_dir: Path) -> Arrays:
     if os.path.exists(cache):
         return _read_cache(cache)
     if not os.path.exists(data_dir / BATCHES):
-        print(f"{cache}: not there; it is made of CIFAR-10, which is downloaded (170 MB) unless "
+        print(f"{cache}: missing; it is made from CIFAR-10, which is downloaded (170 MB) unless "
               "its archive is there", flush=True)  # fmt: skip
     try:
         data_dir.mkdir(parents=True, exist_ok=True)

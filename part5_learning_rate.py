@@ -10,7 +10,7 @@ compared with Adam over as many epochs.
     python part5_learning_rate.py --runs 5                       # and how much the curves vary
     python part5_learning_rate.py --arch mlp_2                   # another one, but not mlp_1
     python part5_learning_rate.py --drop-epochs 5 12             # your own reading of the curves
-    python part5_learning_rate.py --long-epochs 100              # and 0.01 until it stops rising
+    python part5_learning_rate.py --long-epochs 100              # and 0.01 for 100 epochs
     python part5_learning_rate.py --dataset synthetic --quick    # a minute, no data needed
 """
 
@@ -236,8 +236,9 @@ def main() -> None:
         help="lower the learning rate after these epochs instead of those read off",
     )  # fmt: skip
     parser.add_argument(
-        "--long-epochs", type=positive, metavar="N", help=f"train with {LONG_RATE} also for so long"
-    )
+        "--long-epochs", type=positive, metavar="N",
+        help=f"also train with {LONG_RATE} for N epochs",
+    )  # fmt: skip
     options = parse(parser)
     drops, last = options.drop_epochs, options.epochs * SCHEDULE_EPOCHS // EPOCHS
     if options.plot_only:  # the networks that are recorded, whatever their options were

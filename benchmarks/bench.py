@@ -6,7 +6,8 @@
 A point of the curves is timed: 10 training steps and a validation pass over 5,000 images, on
 noise, which costs as much as CIFAR-10. A run has 1,350 of them. The three ways take turns, so that
 whatever else the machine does meets all of them. A turn counts by the median of its points, and a
-time is the lower quartile of the turns. The spread beside it is the distance to the upper quartile.
+time is the lower quartile of the turns. The spread says how much higher the upper quartile is, in
+percent.
 """
 
 import contextlib
@@ -125,7 +126,7 @@ def _prepare(barrier) -> None:
 
 @contextlib.contextmanager
 def processes(number: int) -> Iterator[Callable[..., list]]:
-    """Start so many processes. Yields a function that calls another in all of them at a time."""
+    """Start `number` processes. Yields a function that calls another in all of them at once."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(number, context, _prepare, (context.Barrier(number),)) as pool:
 

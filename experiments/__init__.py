@@ -1,1 +1,1 @@
-"""What the part scripts share and the assignment does not speak of."""
+"""What the part scripts share and the assignment does not mention."""

@@ -29,7 +29,7 @@ class RunConfig:
     drop_epochs: tuple[int, ...] = ()  # the learning rate drops after each of these epochs
     initialization: str = "default"
     dataset: str = "cifar10"
-    quick: bool = False  # on a part of the images
+    quick: bool = False  # on fewer images
     seed: int = 0  # of the initial weights and of the batch order
     index: int = 0  # the number of the run, from 0
 

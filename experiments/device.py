@@ -49,14 +49,14 @@ def select_device(name: str, number: int = 0) -> torch.device:
 
 
 def num_cores() -> int:
-    """Return the number of cores that this process may use, by a container's share as well."""
+    """Return the number of cores that this process may use, within a container's limits."""
     return joblib.cpu_count()
 
 
 def num_workers(device_name: str, threads: int) -> int:
     """Return how many processes train at a time.
 
-    There is one for each GPU, or for each `threads` cores, unless memory lacks.
+    There is one for each GPU, or for each `threads` cores, unless memory is short.
     """
     device = select_device(device_name)
     if device.type == "cpu":

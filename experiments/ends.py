@@ -54,7 +54,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 class _Stream:
-    """A stream that may go away, as a terminal does, or be full: then it takes nothing more."""
+    """A stream that drops its text once writing fails: a closed terminal, a full disk."""
 
     def __init__(self, stream: Any):
         self.stream = stream or open(os.devnull, "w")  # noqa: SIM115  closed before the start

@@ -113,16 +113,16 @@ def training_parser(
     add("--arch", nargs="+", choices=choices, metavar="NAME",
         help=f"of {', '.join(choices)} (default: {' '.join(arch)})")
     add("--runs", type=positive,
-        help=f"of each kind, with seeds of their own (default: {runs[0]}; quick: {runs[1]})")
+        help=f"runs of each kind, with their own seeds (default: {runs[0]}; quick: {runs[1]})")
     add("--epochs", type=positive, help=f"of a run (default: {epochs[0]}; quick: {epochs[1]})")
     add("--batch-size", type=positive, default=batch_size, help="default: %(default)s")
     add("--seed", type=seed, default=0, help="of run 0; run r has seed + r (default: %(default)s)")
     add("--dataset", choices=("cifar10", "synthetic"), default="cifar10",
-        help="synthetic: ten drawn shapes, no file and no network needed (default: %(default)s)")
+        help="synthetic: ten drawn shapes, no download needed (default: %(default)s)")
     add_data_dir(parser)
     add("--out", type=path,
         help="where records, dictionaries and figures go (default: results, with --quick "
-        "results/quick; of synthetic images results/synthetic-full, results/synthetic)")
+        "results/quick; synthetic: results/synthetic-full, results/synthetic)")
     add("--device", type=device_name, default="auto", metavar="{auto,cpu,cuda,cuda:N,mps}",
         help="auto is CUDA where there is one, else the CPU (default: %(default)s)")
     add("--processes", type=positive, help="worker processes (default: one for each core or GPU)")

@@ -100,7 +100,7 @@ def find(config: RunConfig, out: Path, data_sha256: str) -> Record | None:
         if (difference := _difference(record.config.get(key), wanted.get(key))) is not None:
             raise UserError(
                 f"{path}: recorded with another definition: {key} was {difference[0]}, now it is "
-                f"{difference[1]}; ask for what is recorded, or choose another folder with --out"
+                f"{difference[1]}; use the recorded value, or choose another folder with --out"
             )
     return record
 
@@ -147,5 +147,5 @@ def check_alike(records: Sequence[Record]) -> None:
         if record.config | {"seed": 0} != first.config | {"seed": 0}:
             raise UserError(f"{record.path}: another definition than {first.path}; move one away")
         if record["loss_curve"].size != first["loss_curve"].size:
-            raise UserError(f"{record.path}: not as long as {first.path}, by another loop; "
+            raise UserError(f"{record.path}: another length than {first.path}; "
                             "move one away")  # fmt: skip

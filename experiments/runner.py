@@ -37,8 +37,8 @@ from experiments.storage import UserError
 
 Advance = Callable[[int], None]  # called with the number of steps done
 TrainRun = Callable[[RunConfig, data.Data, Advance], dict]  # what a part's script does
-SOURCES = (models, data, training, run_config)  # beside the script, what defines how it trains
-STEP_OVERHEAD = 2e7  # what a step costs beside its arithmetic, in floating-point operations
+SOURCES = (models, data, training, run_config)  # with the script, what defines how it trains
+STEP_OVERHEAD = 2e7  # a step's cost besides its arithmetic, in floating-point operations
 
 
 def train_missing(
@@ -54,7 +54,7 @@ def train_missing(
     returned, whatever options they were trained with.
 
     Raises UserError, before training, if a record has another definition, and after training, if a
-    run could not be finished. Of many processes all but the last one end here.
+    run could not be finished. Of several processes only the last one returns.
     """
     if options.plot_only:
         recorded = records.read(options.out, configs[0].part)
@@ -343,8 +343,8 @@ def _checksum(file: str, _: TrainRun | None = None) -> str:
 def _signals_blocked() -> Iterator[None]:
     """Block Ctrl-C and SIGTERM in the processes that are started meanwhile.
 
-    They reach the workers of a terminal or a cluster's job as well, but it is their parent that
-    ends them.
+    A terminal or a cluster's job sends them to the workers as well, but the parent ends the
+    workers.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

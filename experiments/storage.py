@@ -71,7 +71,7 @@ def read_npy(path: Path, way_out: str) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({reason(error)}); {way_out}") from error
     except Exception as error:  # NumPy raises many kinds on damaged bytes
-        raise UserError(f"{path}: no .npy file ({first_line(error)}); {way_out}") from error
+        raise UserError(f"{path}: not an .npy file ({first_line(error)}); {way_out}") from error
 
 
 class _Pickler(pickle.Pickler):

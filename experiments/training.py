@@ -1,4 +1,4 @@
-"""What a training loop needs and the assignment does not speak of.
+"""What a training loop needs and the assignment does not mention.
 
 Nothing here waits for the device. Losses and accuracies stay tensors on it, and
 `experiments.runner` turns whole curves into numbers at the end of a run.

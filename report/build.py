@@ -186,7 +186,7 @@ def main() -> None:
     add("--surname", default="")
     add("--id", default="", help="the seven digits of the student ID")
     add("--results", type=options.path, default="results", help="default: %(default)s")
-    add("--out", type=options.path, help="default: beside the results")
+    add("--out", type=options.path, help="default: the results folder")
     add("--strict", action="store_true", help="a sentence that does not hold stops the build")
     options.add_data_dir(parser)
     given = parser.parse_args()

@@ -119,7 +119,7 @@ def epochs_until(level: float, values: np.ndarray) -> float:
 
 
 def speed(fast: np.ndarray, slow: np.ndarray) -> float:
-    """Return by what factor `fast` is sooner where `slow` is in its last epoch."""
+    """Return how many times sooner `fast` reaches the last value of `slow`."""
     return (len(slow) - 0.5) / epochs_until(float(slow[-1]), fast)
 
 
@@ -200,7 +200,7 @@ def leaving(variants: Variants) -> dict[str, list[float]]:
 
 
 def falls(variants: Variants) -> dict[str, dict]:
-    """Return by activation by what factor the gradient falls from cnn_3 to cnn_5.
+    """Return by activation the ratio of the gradients of cnn_3 and cnn_5.
 
     "first": at the first recorded point, "last": in the last epoch, of the means over the runs;
     "runs": the smallest and the largest of "first", run by run.
@@ -229,7 +229,7 @@ def dead_runs(variants: Variants) -> dict[str, int]:
 
 
 def factors_off(start: dict) -> float:
-    """Return how far measured factors are from FACTORS at most, itself as a factor of 1 or more."""
+    """Return the largest ratio, 1 or more, between a measured factor and that in FACTORS."""
     ratios = [
         factor / FACTORS[activation]
         for of_activations in start.values()
@@ -260,8 +260,8 @@ def reported_architecture(parts: dict[str, Variants]) -> str | None:
 def runs_of_part5(architecture: str, variants: Variants) -> dict[str, list[Record]]:
     """Return the records of an architecture by kind: "0.1", "one drop", "Adam".
 
-    Of several schedules with two drops the first one counts, and with it the one whose only drop is
-    its first.
+    Of several schedules with two drops the first counts, and the one-drop schedule with the same
+    first drop.
     """
     kinds = [
         (kind_of(variant, of_runs[0].config), of_runs)

@@ -1,4 +1,4 @@
-"""Measure what the discussions of the report rest on, beside the recorded runs.
+"""Measure what the report discusses besides the recorded runs.
 
     python -m report.measure        # results/measurements.json and results/part3_units.png
 
@@ -218,7 +218,7 @@ def saturated(images: Tensor) -> float:
 
 
 def made_of(part3: Variants) -> dict[str, Any]:
-    """Return what the measurements depend on. Others are not those of these records."""
+    """Return what the measurements depend on."""
     runs = [record for of_runs in part3.values() for record in of_runs]
     weights = b"".join(record["weights"].tobytes() for record in runs)
     return {

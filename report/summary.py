@@ -22,10 +22,10 @@ from experiments.storage import UserError, write_atomically
 from models import ARCHITECTURES, build, num_parameters
 
 BEGIN, END = "<!-- tables of report.summary -->", "<!-- end of tables -->"
-# What part 4 trains, and how the tables call it
+# What part 4 trains, and the tables' name for it
 KINDS = {"part4": "", "part4_unscaled": ", inputs 0 to 255", "part4_initialized": ", initialized"}
 PARTS = ("part3", *KINDS, "part5")
-# What part 5 trains, as its records' folders are called
+# What part 5 trains, named as its records' folders
 PART5_KINDS = ("0.1", "0.01", "0.001", "0.01 long", "one drop", "two drops", "Adam")
 Variants = dict[str, list[Record]]  # the records of a part, by the names of their folders
 
