@@ -267,8 +267,8 @@ def main() -> None:
         if LONG in records:
             longer = constant | {f"learning rate {LONG_RATE}": records[LONG]}
             plot_learning_rates(title, longer, out / f"{stem}_long.png")
-        records["constant"] = records[str(SCHEDULE[0])]
-        plot_schedules(title, records, out / f"{stem}_schedules.png")
+        schedules = records | {"constant": records[str(SCHEDULE[0])]}
+        plot_schedules(title, schedules, out / f"{stem}_schedules.png")
         # 7. "compare it to the same model trained with Adam in 3.1"
         with contextlib.suppress(UserError):  # part 3 may be recorded elsewhere, or not be whole
             same = {

@@ -73,9 +73,14 @@ def by_seed(
     one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
 ) -> dict[str, Any]:
     """Compare `value` between runs of equal seeds. See `paired`."""
-    of_other = {record.config["seed"]: record for record in other}
-    both = [(r, of_other[r.config["seed"]]) for r in one if r.config["seed"] in of_other]
+    both = pairs(one, other)
     return paired([value(a) for a, _ in both], [value(b) for _, b in both])
+
+
+def pairs(one: Sequence[Record], other: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Return the runs of equal seeds."""
+    of_other = {record.config["seed"]: record for record in other}
+    return [(r, of_other[r.config["seed"]]) for r in one if r.config["seed"] in of_other]
 
 
 def test_accuracies(of_runs: Sequence[Record]) -> list[float]:
@@ -338,8 +343,7 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
             slow: {
                 "factor": speed(val[fast], val[slow]),
                 "runs": [
-                    speed(by_epoch(a), by_epoch(b))
-                    for a, b in zip(runs[fast], runs[slow], strict=False)
+                    speed(by_epoch(a), by_epoch(b)) for a, b in pairs(runs[fast], runs[slow])
                 ],
             }
             for fast, slow in faster

@@ -165,6 +165,8 @@ def test_files_that_cannot_grow_as_on_a_full_disk(undisturbed, tmp_path):
     done = run(PART3, *TWO, "--runs", 2, cwd=tmp_path, **small)
     assert_one_line(done, 1, "part3 mlp_1 run_0", "and 1 more", ".npz", "File too large")
     assert_whole(tmp_path, undisturbed)
+    assert_succeeds(run(PART3, *ONE, cwd=tmp_path))
+    assert results(tmp_path / "out") == undisturbed
 
 
 def test_two_processes_on_one_folder_delete_nothing_of_each_other(undisturbed, tmp_path):

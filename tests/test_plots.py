@@ -324,6 +324,7 @@ def test_part2_shows_images_and_kernels_beside_the_maps():
     [
         ((32, 1024), (32, 32)), ((32, 256), (16, 16)), ((4, 300), (1, 300)),
         ((16, 1, 3, 3), (3, 3)), ((8, 1, 4, 5), (4, 5)), ((8, 3, 5, 5), (5, 5)),
+        ((2, 1, 7, 7), (7, 7)),
     ],
 )  # fmt: skip
 def test_weights_of_any_first_layer_are_shown_on_one_gray_scale_around_zero(shape, shown):

@@ -6,6 +6,7 @@ import shutil
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from conftest import TRAINING_SCRIPTS, call_script
 from helpers_records import few_images, record
 from torch import nn
@@ -229,3 +230,11 @@ def test_part5_with_other_rates(tmp_path, monkeypatch, figures):
     labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
     assert labels == [f"learning rate 0.{digits}" for digits in ("05", "01", "00001")]
     call_script(PART5, *SMALL, *small, "--plot-only")  # drops that runs of 4 epochs would not have
+
+
+def test_an_optimizer_that_there_cannot_be_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(part3, "new_optimizer", lambda p: torch.optim.RMSprop(p, fused=True))
+    done = call_script(PART3, *SMALL, "--out", tmp_path, status=1)
+    (line,) = done.stderr.splitlines()
+    assert "fused" in line
+    assert not (tmp_path / "runs").exists()

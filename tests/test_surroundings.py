@@ -121,6 +121,7 @@ def test_a_terminal_that_goes_away_stops_nothing(tmp_path):
     ("error", "way_out"),
     [
         (RuntimeError("can't start new thread"), "--processes 1"),
+        (MemoryError("8 GB"), "--processes"),
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), "--batch-size"),
         (RuntimeError("CUDA error: an illegal memory access\nCUDA kernel"), "--device cpu"),
     ],
