@@ -73,14 +73,9 @@ def by_seed(
     one: Sequence[Record], other: Sequence[Record], value: Callable[[Record], float]
 ) -> dict[str, Any]:
     """Compare `value` between runs of equal seeds. See `paired`."""
-    both = pairs(one, other)
-    return paired([value(a) for a, _ in both], [value(b) for _, b in both])
-
-
-def pairs(one: Sequence[Record], other: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """Return the runs of equal seeds."""
-    of_other = {record.config["seed"]: record for record in other}
-    return [(r, of_other[r.config["seed"]]) for r in one if r.config["seed"] in of_other]
+    first, second = ({r.config["seed"]: value(r) for r in of_runs} for of_runs in (one, other))
+    seeds = [seed for seed in first if seed in second]
+    return paired([first[seed] for seed in seeds], [second[seed] for seed in seeds])
 
 
 def test_accuracies(of_runs: Sequence[Record]) -> list[float]:
@@ -318,8 +313,6 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
         comparisons["long against schedule"] = compare("0.01 long", "two drops")
     common = min(end, len(val["Adam"]))
     lead = val["two drops"][:common] - val["Adam"][:common]
-    long_runs = runs.get("0.01 long", runs["0.01"])
-    longest = mean_by_epoch(long_runs)
     faster = (("0.1", "0.01"), ("0.01", "0.001"))
     return {
         "rows": {
@@ -339,23 +332,14 @@ def part5_facts(runs: dict[str, list[Record]], adam_of_part3: list[Record]) -> d
             kind: [scatter(record, drop + 1) for record in runs[kind]]
             for kind in ("0.1", "one drop")
         },
-        "speed": {
-            slow: {
-                "factor": speed(val[fast], val[slow]),
-                "runs": [
-                    speed(by_epoch(a), by_epoch(b)) for a, b in pairs(runs[fast], runs[slow])
-                ],
-            }
-            for fast, slow in faster
-        },
+        "speed": {slow: speed(val[fast], val[slow]) for fast, slow in faster},
         "same_order": all(
             min(final(runs[fast], "val_acc_curve")) > max(final(runs[slow], "val_acc_curve"))
             for fast, slow in faster
         ),
         "late_rise": {kind: value_at(end, val[kind]) - value_at(last, val[kind])
                       for kind in ("two drops", "Adam")},
-        "long_peak": {"epoch": int(np.argmax(longest)) + 1, "val_acc": float(longest.max())},
-        "long_stops": [plateau_epoch(r["val_acc_curve"], r.config["epochs"]) for r in long_runs],
+        "long_peak": int(np.argmax(val["0.01 long"])) + 1 if "0.01 long" in val else None,
         "adam_ahead_until": first_epoch(lead >= 0) - 1,
         "lowest_lead": float(lead[int(np.argmax(lead >= 0)) : drop].min(initial=math.inf)),
         "passes_adam": first_epoch(val["two drops"] >= val["Adam"][-1]),
