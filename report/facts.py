@@ -221,11 +221,16 @@ def falls(variants: Variants) -> dict[str, dict]:
 
 
 def dead_runs(variants: Variants) -> dict[str, int]:
-    """Return by variant in how many runs the gradient is exactly zero throughout the last epoch."""
-    return {
-        variant: sum(float(value) == 0 for value in final(of_runs, "grad_curve"))
-        for variant, of_runs in variants.items()
-    }
+    """Return by variant in how many runs the ReLUs died.
+
+    The gradient is then exactly zero at nine of ten points of the last epoch, or more.
+    """
+
+    def dead(record: Record) -> bool:
+        last = np.array_split(record["grad_curve"], record.config["epochs"])[-1]
+        return bool(np.mean(last == 0) >= 0.9)
+
+    return {variant: sum(map(dead, of_runs)) for variant, of_runs in variants.items()}
 
 
 def factors_off(start: dict) -> float:

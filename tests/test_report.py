@@ -421,6 +421,9 @@ def test_numbers_of_curves():
     of_runs = [record(config={"epochs": 2}, train_acc_curve=[50, 60], val_acc_curve=v)
                for v in ([49, 57], [45, 53])]  # fmt: skip
     assert facts.gap_at(55, of_runs) == 4
+    grads = ([1] * 10 + [0] * 9 + [1], [1] * 10 + [0] * 8 + [1] * 2, [0] * 10 + [1] * 10)
+    of_runs = [record(config={"epochs": 2}, grad_curve=g) for g in grads]
+    assert facts.dead_runs({"mlp_1_relu": of_runs}) == {"mlp_1_relu": 1}
 
 
 def test_areas_are_shares_of_pairs_and_ties_count_half():
