@@ -210,7 +210,9 @@ def _plot_runs(axes: Axes, finished: Runs, curve: str, log_above: float = math.i
         if min(values) > 0:
             axes.set_yscale("log")
         else:
-            axes.set_yscale("symlog", linthresh=min(value for value in values if value > 0))
+            smallest = min(value for value in values if value > 0)
+            axes.set_yscale("symlog", linthresh=smallest, linscale=2)  # room for the label of 0
+            axes.locator_params(axis="y", numticks=6)
 
 
 def _plot_losses(axes: Axes, finished: Runs, heading: str) -> None:
