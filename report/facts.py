@@ -225,12 +225,13 @@ def dead_runs(variants: Variants) -> dict[str, int]:
 
     The gradient is then exactly zero at nine of ten points of the last epoch, or more.
     """
-
-    def dead(record: Record) -> bool:
-        last = np.array_split(record["grad_curve"], record.config["epochs"])[-1]
-        return bool(np.mean(last == 0) >= 0.9)
-
-    return {variant: sum(map(dead, of_runs)) for variant, of_runs in variants.items()}
+    return {
+        variant: sum(
+            bool(epoch_means(record["grad_curve"] == 0, record.config["epochs"])[-1] >= 0.9)
+            for record in of_runs
+        )
+        for variant, of_runs in variants.items()
+    }
 
 
 def factors_off(start: dict) -> float:

@@ -143,7 +143,7 @@ def test_numbers_of_part_5_are_those_of_the_records(built):
            for path in sorted((RESULTS / "runs" / runs[kind]).glob("*.npz"))]
           for kind in ("one_drop_11", "0.1"))
     )  # fmt: skip
-    assert f"is {shown(gain.mean())} points higher" in report.text
+    assert f"validation accuracy is {shown(gain.mean())} points higher" in report.text
 
 
 def test_the_code_is_whole_and_short(built):
@@ -240,6 +240,7 @@ def test_longer_runs_are_reported_where_there_are_some(built, tmp_path):
     sentence = f"0.01 ({runs}) ends after 100 epochs"
     for report, there in ((built[1], True), (Report(tmp_path / "hw1_report.pdf"), False)):
         assert (sentence in report.text) == there
+        assert ("(it is highest in epoch" in report.text) == there
         assert ("0.01toitsend−constant0.1" in report.dense) == there
 
 
